@@ -1,0 +1,100 @@
+"""Reverse mode: cotangents from the outputs back, in one walk against the nodes.
+
+Reference: S. Linnainmaa, Taylor expansion of the accumulated rounding error, BIT 16 (1976); Griewank and Walther,
+section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from graphad.ad import arith
+from graphad.ir.graph import Graph, Node
+from graphad.ir.operation import Custom, Elementwise, Linear, Multilinear, NotDifferentiable, lookup
+from graphad.ir.variable import Variable
+
+
+def pull_back(graph: Graph, seeds: Mapping[int, Variable], targets: Sequence[int]) -> list[Variable | None]:
+    """Add to an open graph the cotangents of `targets` for cotangents of some nodes.
+
+    Arguments:
+        seeds: for node ids their cotangents, of the nodes' types.
+        targets: node ids.
+
+    Returns one cotangent per target, None where no seeded node depends on it.
+    """
+    active = _active(graph, seeds, targets)
+    sums = Cotangents(graph)
+    for node_id, seed in seeds.items():
+        sums.put(node_id, seed, guarded=False)
+    wanted = set(targets)
+    for node_id in range(max(seeds, default=-1), -1, -1):
+        if node_id not in active or node_id not in sums.values:
+            continue
+        node = graph.nodes[node_id]
+        if node_id in wanted and not any(a in active for a in node.args):
+            continue
+        graph.set_source(node.source)
+        _pull(graph, node_id, node, sums, active)
+        if node_id not in wanted:
+            del sums.values[node_id]
+    graph.set_source(None)
+    return [sums.values.get(t) for t in targets]
+
+
+class Cotangents:
+    """Cotangents accumulated so far, and which of them come through a `where`."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.values: dict[int, Variable] = {}
+        self.guarded: set[int] = set()
+
+    def put(self, node_id: int, value: Variable | None, *, guarded: bool) -> None:
+        """Add a contribution to the cotangent of a node."""
+        if value is None:
+            return
+        total = arith.add(self.values.get(node_id), value)
+        assert total is not None
+        self.values[node_id] = total
+        if guarded:
+            self.guarded.add(node_id)
+
+
+def _active(graph: Graph, seeds: Mapping[int, Variable], targets: Sequence[int]) -> set[int]:
+    """The nodes between targets and seeds: those that depend on a target and carry a derivative."""
+    active = set(targets)
+    for node_id in range(max(seeds, default=-1) + 1):
+        node = graph.nodes[node_id]
+        if node.type.is_float and any(a in active for a in node.args):
+            active.add(node_id)
+    return active
+
+
+def _pull(graph: Graph, node_id: int, node: Node, sums: Cotangents, active: set[int]) -> None:
+    rule = lookup(node.op).derivative
+    if isinstance(rule, NotDifferentiable):
+        return
+    cotangent = arith.broadcast_to(sums.values[node_id], node.type.shape)
+    guarded = node_id in sums.guarded
+    args = tuple([Variable(graph, a) for a in node.args])
+    if isinstance(rule, Elementwise):
+        out = Variable(graph, node_id)
+        for arg, partial in zip(args, rule.partials, strict=True):
+            if arg.id in active and partial is not None:
+                value = arith.scale(cotangent, partial(*args, out), guarded=guarded)
+                sums.put(arg.id, value and arith.unbroadcast(value, arg.shape), guarded=guarded)
+        return
+    params = dict(node.params)
+    if isinstance(rule, Custom):
+        for arg, contribution in zip(args, rule.vjp(args, Variable(graph, node_id), cotangent, params), strict=True):
+            if arg.id in active and contribution is not None:
+                value = arith.unbroadcast(contribution, arg.shape)
+                sums.put(arg.id, value, guarded=guarded or rule.selects)
+        return
+    inside = range(len(args)) if isinstance(rule, Multilinear) or rule.operands is None else rule.operands
+    for position in inside:
+        if args[position].id in active:
+            value = rule.transpose(cotangent, args, position, params)
+            sums.put(args[position].id, value, guarded=guarded)
+

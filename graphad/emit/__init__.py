@@ -1,0 +1,1 @@
+"""From loop nests to Numba source, compiled, cached and called."""

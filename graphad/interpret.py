@@ -1,0 +1,121 @@
+"""The oracle: a graph evaluated node by node with the NumPy references of its operations. Slow and plain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphad.errors import ShapeError, describe
+from graphad.ir import sizes
+from graphad.ir.apply import bind_arguments
+from graphad.ir.graph import Graph, extent_parameters, keep
+from graphad.ir.operation import lookup
+from graphad.ir.sizes import Extent, Size
+
+
+def interpret(graph: Graph, *args: Any, **kwargs: Any) -> dict[str, NDArray[Any]]:
+    """Evaluate a graph with NumPy.
+
+    Arguments: the inputs, by position or by name; converted to the declared dtypes.
+    Returns a dictionary from output names to new arrays.
+
+    >>> g = Graph("sum")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("total", x.sum())
+    >>> interpret(g, [1.0, 2.0, 3.5])
+    {'total': array(6.5)}
+    """
+    graph.freeze()
+    given = bind_arguments(graph, args, kwargs)
+    arrays = {
+        name: np.asarray(value, dtype=graph.nodes[graph.inputs[name]].type.dtype) for name, value in given.items()
+    }
+    shapes = {name: array.shape for name, array in arrays.items()}
+    bound = solve_sizes(graph, shapes)
+    return evaluate(graph, {graph.inputs[n]: a for n, a in arrays.items()}, bound, graph.outputs)
+
+
+def evaluate(
+    graph: Graph, values: Mapping[int, NDArray[Any]], bound: Mapping[str, int], targets: Mapping[str, int]
+) -> dict[str, NDArray[Any]]:
+    """Values of some nodes for values of others; `bound` gives the named sizes."""
+    known: dict[int, Any] = dict(values)
+    with np.errstate(all="ignore"):
+        for node_id in sorted(keep(graph, targets.values())):
+            if node_id in known:
+                continue
+            node = graph.nodes[node_id]
+            params = dict(extent_parameters(node.params, lambda e: sizes.evaluate(e, bound)))
+            result = lookup(node.op).reference(*[known[a] for a in node.args], **params)
+            known[node_id] = np.asarray(result)
+    return {name: np.array(known[i]) for name, i in targets.items()}
+
+
+def solve_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """The named sizes from the shapes of the arguments, all requirements checked.
+
+    Raises `ShapeError` for a wrong rank, a wrong extent, two arguments that disagree about a size, and sizes that a
+    slice or an operation of the graph excludes.
+    """
+    bound: dict[str, int] = {}
+    owner: dict[str, str] = {}
+    checks: list[tuple[str, int, Extent, int]] = []
+    for name, shape in shapes.items():
+        declared = graph.nodes[graph.inputs[name]].type.shape
+        if len(declared) != len(shape):
+            expected = f"{len(declared)} axes {_show(declared)}"
+            raise ShapeError(describe(f"`{graph.name}`: wrong rank of `{name}`", expected=expected, got=f"shape {shape}"))
+        for axis, (extent, got) in enumerate(zip(declared, shape, strict=True)):
+            checks.append((name, axis, extent, got))
+    for name, _, extent, got in sorted(checks, key=lambda c: len(str(c[2]))):
+        if isinstance(extent, Size) and len(unknown := sorted(extent.names() - set(bound))) == 1:
+            solved = solve_linear(extent, unknown[0], got, bound)
+            if solved is not None:
+                bound[unknown[0]], owner[unknown[0]] = solved, name
+    for name, axis, extent, got in checks:
+        if unbound := sizes.names(extent) - set(bound):
+            raise ShapeError(describe(f"`{graph.name}`: size `{min(unbound)}` can not be told from the arguments"))
+        if (value := sizes.evaluate(extent, bound)) != got:
+            shared = [f"{s}={bound[s]} by `{owner[s]}`" for s in sorted(sizes.names(extent))]
+            expected = f"{extent}" + (f" = {value} ({', '.join(shared)})" if shared else "")
+            raise ShapeError(
+                describe(f"`{graph.name}`: wrong size of axis {axis} of `{name}`", expected=expected, got=str(got))
+            )
+    check_requirements(graph, bound)
+    return bound
+
+
+def check_requirements(graph: Graph, bound: Mapping[str, int]) -> None:
+    """Raise `ShapeError` where given sizes break a requirement of the graph."""
+    for requirement in graph.requirements:
+        if not requirement.holds(bound):
+            relation = "==" if requirement.kind == "equal" else "<="
+            values = ", ".join(f"{n}={v}" for n, v in bound.items())
+            raise ShapeError(
+                describe(
+                    f"`{graph.name}`: {requirement.reason}",
+                    expected=f"{requirement.left} {relation} {requirement.right}",
+                    got=values,
+                    source=requirement.source,  # type: ignore[arg-type]
+                )
+            )
+
+
+def solve_linear(extent: Size, name: str, value: int, bound: Mapping[str, int]) -> int | None:
+    """The integer for which a linear expression in one unknown size takes a value, or None."""
+    at0 = extent.substitute({**bound, name: 0})
+    at1 = extent.substitute({**bound, name: 1})
+    at2 = extent.substitute({**bound, name: 2})
+    if not (isinstance(at0, int) and isinstance(at1, int) and isinstance(at2, int)):
+        return None
+    slope = at1 - at0
+    if slope == 0 or at2 - at1 != slope or (value - at0) % slope:
+        return None
+    return (value - at0) // slope
+
+
+def _show(shape: tuple[Extent, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

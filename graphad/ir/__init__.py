@@ -1,0 +1,1 @@
+"""The graph: types, nodes, variables, text, verification."""

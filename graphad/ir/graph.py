@@ -1,0 +1,459 @@
+"""The graph: frozen nodes in topological order, named inputs and outputs, and its networkx view.
+
+A node's id is its position, and its operands have smaller ids, so the order of ids is a topological order and no
+pass has to sort. The networkx DAG is an index made from the operands on first use; making it eagerly would cost
+three times the rest of building (8 µs and 1 kB a node).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+
+from graphad.errors import DtypeError, GraphadError, GraphError, ShapeError, Source, describe
+from graphad.ir import sizes
+from graphad.ir.constant import Constant
+from graphad.ir.operation import lookup
+from graphad.ir.sizes import Extent, Size
+from graphad.ir.types import Requirement, TensorType, as_dtype, as_shape
+from graphad.ir.variable import Variable
+
+PACKAGE = str(Path(__file__).resolve().parents[1])
+HIDDEN = (PACKAGE, str(Path(PACKAGE).parent / "passes"), str(Path(np.__file__).parent), "<__array_function__")
+
+Frozen = tuple[tuple[str, Any], ...]
+
+
+class Node(NamedTuple):
+    """One operation applied.
+
+    `args` are node ids in the order of the operands, `params` the static parameters sorted by name, `source` the
+    user's line, `region` a number that keeps recomputed copies apart: nodes of different regions are never merged.
+    The line is no part of a node's `key`.
+    """
+
+    op: str
+    args: tuple[int, ...]
+    params: Frozen
+    type: TensorType
+    source: Source | None = None
+    region: int = 0
+
+    @property
+    def key(self) -> tuple[str, tuple[int, ...], Frozen, int]:
+        """What makes two nodes the same computation (the type follows from it)."""
+        return (self.op, self.args, self.params, self.region)
+
+    def param(self, name: str) -> Any:
+        """The parameter called `name`."""
+        for key, value in self.params:
+            if key == name:
+                return value
+        raise GraphError(describe(f"operation `{self.op}` has no parameter `{name}`"))
+
+
+class Graph:
+    """A static graph of array operations.
+
+    Arguments:
+        name: shown in messages and drawings, and the name of the generated function.
+        intern: merge equal nodes when they are built (otherwise the `cse` pass merges them).
+
+    A graph is open while it is being built and freezes at its first use (compiling, differentiating, applying).
+
+    >>> g = Graph("square")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", x * x)
+    >>> print(g)
+    graph square
+      x: float64[n] = input
+      %1: float64[n] = mul x x
+      output y = %1
+    """
+
+    def __init__(self, name: str = "graph", *, intern: bool = False) -> None:
+        if not name.isidentifier():
+            raise GraphError(describe(f"`{name}` can not name a graph", expected="a Python identifier"))
+        self.name = name
+        self.nodes: list[Node] = []
+        self.inputs: dict[str, int] = {}
+        self.outputs: dict[str, int] = {}
+        self.hints: dict[str, int] = {}
+        self.requirements: list[Requirement] = []
+        self.frozen = False
+        self._interned: dict[Any, int] | None = {} if intern else None
+        self._source: Source | None = None
+        self._inferred: dict[Any, tuple[TensorType, tuple[Requirement, ...]]] = {}
+        self._dag: nx.DiGraph[int] | None = None
+        self._constants: dict[Constant, int] = {}
+
+    # ------------------------------------------------------------------ building
+
+    def input(
+        self, name: str, shape: object = (), dtype: object = "float64", *, hint: int | Mapping[str, int] | None = None
+    ) -> Variable:
+        """Declare an input.
+
+        Arguments:
+            name: a Python identifier; the name of the argument of compiled functions.
+            shape: extents: integers, names such as `"n"`, expressions such as `"n-1"`; `()` for a scalar.
+            dtype: float64, float32, int64, int32 or bool.
+            hint: typical values of the named sizes, for the cost model: a dictionary, or one integer for all.
+        """
+        self._writable()
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise GraphError(describe(f"`{name}` can not name an input", expected="a Python identifier"))
+        if name in self.inputs:
+            raise GraphError(describe(f"input `{name}` is declared twice", fix="choose another name"))
+        kind = TensorType(as_dtype(dtype), as_shape(shape))
+        named = sorted(set().union(*(sizes.names(e) for e in kind.shape))) if kind.shape else []
+        if hint is not None:
+            self.hints.update(hint if isinstance(hint, Mapping) else dict.fromkeys(named, hint))
+        self.inputs[name] = len(self.nodes)
+        return self._variable(self._append(Node("input", (), (("name", name),), kind, self._user_source())))
+
+    def const(self, value: object, dtype: object = None) -> Variable:
+        """A constant from a number or an array; equal constants of a graph are one node."""
+        self._writable()
+        array = np.array(value, dtype=None if dtype is None else as_dtype(dtype))
+        constant = Constant(array)
+        known = self._constants.get(constant)
+        if known is None:
+            known = self._append(Node("const", (), (("value", constant),), constant.type, self._user_source()))
+            self._constants[constant] = known
+        return self._variable(known)
+
+    def output(self, name: str, variable: object) -> None:
+        """Name a result. Outputs keep the order in which they are named; a name is used once."""
+        self._writable()
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise GraphError(describe(f"`{name}` can not name an output", expected="a Python identifier"))
+        if name in self.outputs:
+            raise GraphError(describe(f"output `{name}` is named twice", fix="choose another name"))
+        self.outputs[name] = self.owned(variable).id
+
+    def apply(self, op: str, *args: Variable, **params: Any) -> Variable:
+        """Apply an operation by name: the way in which every builder function makes its node."""
+        frozen = tuple(sorted(params.items()))
+        ids = tuple([a.id if a.graph is self else self.owned(a).id for a in args])
+        return self._variable(self.add(op, ids, frozen))
+
+    def add(self, op: str, args: tuple[int, ...], params: Frozen = (), region: int = 0) -> int:
+        """Add a node by ids, infer its type, and return its id. `apply` is the form for variables."""
+        self._writable()
+        key = (op, args, params, region)
+        if self._interned is not None and (known := self._interned.get(key)) is not None:
+            return known
+        nodes = self.nodes
+        types = tuple([nodes[a].type for a in args])
+        signature = (op, types, params)
+        source = self._source or self._user_source()
+        inferred = self._inferred.get(signature)
+        if inferred is None:
+            inferred = self._infer(op, types, params, source)
+            self._inferred[signature] = inferred
+        self.requirements.extend(inferred[1])
+        node_id = self._append(Node(op, args, params, inferred[0], source, region))
+        if self._interned is not None:
+            self._interned[key] = node_id
+        return node_id
+
+    def require(self, requirement: Requirement) -> None:
+        """Record what the sizes of a call must satisfy; refuse at once what can not hold."""
+        difference = requirement.left - requirement.right
+        source = Source(*requirement.source) if requirement.source else None
+        if isinstance(difference, int):
+            if difference == 0 or (requirement.kind == "within" and difference < 0):
+                return
+            relation = "==" if requirement.kind == "equal" else "<="
+            raise ShapeError(
+                describe(
+                    requirement.reason, expected=f"{requirement.left} {relation} {requirement.right}", source=source
+                )
+            )
+        self.requirements.append(requirement)
+
+    def owned(self, variable: object) -> Variable:
+        """The argument if it is a variable of this graph; a number or an array becomes a constant."""
+        if isinstance(variable, Variable):
+            if variable.graph is not self:
+                raise GraphError(
+                    describe(
+                        f"a variable of graph `{variable.graph.name}` is used in graph `{self.name}`",
+                        got=str(variable),
+                        source=self._user_source(),
+                        fix=f"apply the other graph here: `{variable.graph.name}(...)` with this graph's variables",
+                    )
+                )
+            return variable
+        return self.const(variable)
+
+    def variable(self, node: int | str) -> Variable:
+        """The variable of a node id, an input's name or an output's name."""
+        if isinstance(node, str):
+            found = self.inputs.get(node, self.outputs.get(node))
+            if found is None:
+                known = ", ".join(f"`{n}`" for n in [*self.inputs, *self.outputs])
+                raise GraphError(describe(f"graph `{self.name}` has no `{node}`", expected=f"one of {known}"))
+            node = found
+        return self._variable(node)
+
+    @contextmanager
+    def at(self, source: Source | None) -> Iterator[None]:
+        """Within the context, nodes get this line as theirs (rules of a derivative point to the primal's line)."""
+        before, self._source = self._source, source
+        try:
+            yield
+        finally:
+            self._source = before
+
+    def set_source(self, source: Source | None) -> None:
+        """Give the following nodes this line; None returns to the user's own line. `at` is the scoped form."""
+        self._source = source
+
+    def copy(self, name: str | None = None) -> Graph:
+        """An open copy with the same nodes, ids, inputs and outputs; nodes are shared, so this is cheap."""
+        new = Graph(name or self.name)
+        new.nodes = list(self.nodes)
+        new.inputs, new.outputs = dict(self.inputs), dict(self.outputs)
+        new.hints, new.requirements = dict(self.hints), list(self.requirements)
+        new._constants = dict(self._constants)
+        return new
+
+    def __call__(self, *args: object, **kwargs: object) -> Any:
+        """Apply the graph inside another: arguments are that graph's variables, by position or by name.
+
+        Returns the output variable, or a dictionary of them where there are several. Named sizes become the sizes
+        of the arguments.
+        """
+        from graphad.ir.apply import apply_graph
+
+        return apply_graph(self, args, kwargs)
+
+    # ------------------------------------------------------------------ reading
+
+    def freeze(self) -> Graph:
+        """Close the graph to further building; returns itself. Idempotent."""
+        if not self.frozen:
+            if not self.outputs:
+                raise GraphError(
+                    describe(f"graph `{self.name}` has no output", fix='name one: `g.output("y", variable)`')
+                )
+            self.frozen = True
+        return self
+
+    @property
+    def size_names(self) -> tuple[str, ...]:
+        """The named sizes of the inputs, in order of appearance."""
+        found: dict[str, None] = {}
+        for node_id in self.inputs.values():
+            for extent in self.nodes[node_id].type.shape:
+                found.update(dict.fromkeys(sorted(sizes.names(extent))))
+        return tuple(found)
+
+    def size(self, name: str) -> Size:
+        """The size called `name`, to be used in shapes."""
+        return Size.name(name)
+
+    def users(self) -> list[list[int]]:
+        """For each node the ids of the nodes that use it, one entry a use."""
+        users: list[list[int]] = [[] for _ in self.nodes]
+        for node_id, node in enumerate(self.nodes):
+            for arg in node.args:
+                users[arg].append(node_id)
+        return users
+
+    @property
+    def dag(self) -> nx.DiGraph[int]:
+        """The networkx DAG: node ids with the attribute `node`; edges from operand to user with `positions`.
+
+        A view for reading: made on first use, renewed when the graph has grown, frozen against changes.
+        """
+        if self._dag is None or len(self._dag) != len(self.nodes):
+            dag: nx.DiGraph[int] = nx.DiGraph(name=self.name)
+            dag.add_nodes_from((i, {"node": node}) for i, node in enumerate(self.nodes))
+            for node_id, node in enumerate(self.nodes):
+                for position, arg in enumerate(node.args):
+                    if dag.has_edge(arg, node_id):
+                        dag.edges[arg, node_id]["positions"] += (position,)
+                    else:
+                        dag.add_edge(arg, node_id, positions=(position,))
+            dag.graph.update(
+                inputs=dict(self.inputs), outputs=dict(self.outputs), hints=dict(self.hints),
+                requirements=list(self.requirements),
+            )  # fmt: skip
+            self._dag = nx.freeze(dag)
+        return self._dag
+
+    @staticmethod
+    def from_dag(dag: nx.DiGraph[int]) -> Graph:
+        """The graph of a DAG as `dag` makes it, also after node ids have been relabelled or nodes removed.
+
+        Raises `GraphError` where the DAG has a cycle or lacks a node's attribute.
+        """
+        graph = Graph(dag.graph.get("name", "graph"))
+        try:
+            order = list(nx.lexicographical_topological_sort(dag))
+        except nx.NetworkXUnfeasible as error:
+            raise GraphError(describe("the networkx graph has a cycle", expected="a DAG")) from error
+        new_id: dict[int, int] = {}
+        for old in order:
+            node = dag.nodes[old].get("node")
+            if not isinstance(node, Node):
+                raise GraphError(describe(f"node {old} of the networkx graph has no attribute `node`"))
+            args: list[int | None] = [None] * len(node.args)
+            for source, _, positions in dag.in_edges(old, data="positions"):
+                for position in positions:
+                    args[position] = new_id[source]
+            if None in args:
+                raise GraphError(describe(f"an operand of node {old} is missing from the networkx graph"))
+            new_id[old] = graph._append(node._replace(args=tuple(a for a in args if a is not None)))
+        graph.inputs = {name: new_id[i] for name, i in dag.graph["inputs"].items()}
+        graph.outputs = {name: new_id[i] for name, i in dag.graph["outputs"].items()}
+        graph.hints = dict(dag.graph["hints"])
+        graph.requirements = list(dag.graph["requirements"])
+        graph._index_constants()
+        return graph
+
+    @property
+    def digest(self) -> str:
+        """A hash of the structure, the same in every process: names, types, operations; not lines."""
+        from graphad.ir.equal import digest
+
+        return digest(self)
+
+    def __eq__(self, other: object) -> bool:
+        from graphad.ir.equal import equal
+
+        return isinstance(other, Graph) and equal(self, other)
+
+    def __hash__(self) -> int:
+        return hash(self.freeze().digest)
+
+    def __str__(self) -> str:
+        from graphad.ir.text import to_text
+
+        return to_text(self)
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{n}: {self.nodes[i].type}" for n, i in self.inputs.items())
+        return f"<graph {self.name}({kinds}) -> {', '.join(self.outputs)}; {len(self.nodes)} nodes>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        state["_dag"], state["_inferred"] = None, {}
+        return state
+
+    # ------------------------------------------------------------------ inside
+
+    def _append(self, node: Node) -> int:
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def _variable(self, node_id: int) -> Variable:
+        return Variable(self, node_id)
+
+    def _index_constants(self) -> None:
+        self._constants = {n.param("value"): i for i, n in enumerate(self.nodes) if n.op == "const"}
+
+    def _writable(self) -> None:
+        if self.frozen:
+            raise GraphError(
+                describe(
+                    f"graph `{self.name}` is in use and can not grow",
+                    source=self._user_source(),
+                    fix="finish building before compiling, or continue on `g.copy()`",
+                )
+            )
+
+    def _user_source(self) -> Source | None:
+        if self._source is not None:
+            return self._source
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename.startswith(HIDDEN):
+            frame = frame.f_back  # type: ignore[assignment]
+        return Source(frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
+
+    def _infer(
+        self, name: str, types: tuple[TensorType, ...], params: Frozen, source: Source | None
+    ) -> tuple[TensorType, tuple[Requirement, ...]]:
+        op = lookup(name)
+        given = ", ".join(map(str, types))
+        try:
+            if op.arity is not None and len(types) != op.arity:
+                raise ShapeError(f"{op.arity} operands expected, {len(types)} given")
+            result = op.infer(types, dict(params))
+            wanted = tuple(op.requires(types, dict(params))) if op.requires else ()
+        except (ShapeError, DtypeError) as error:
+            raise type(error)(describe(f"`{name}`: {error}", got=given, source=source)) from None
+        except GraphadError:
+            raise
+        kept: list[Requirement] = []
+        for requirement in wanted:
+            if not isinstance(requirement.left - requirement.right, int):
+                kept.append(requirement._replace(source=source, reason=f"`{name}`: {requirement.reason}"))
+                continue
+            self.require(requirement._replace(source=source, reason=f"`{name}`: {requirement.reason}"))
+        return result, tuple(kept)
+
+
+def keep(graph: Graph, ids: Iterable[int]) -> set[int]:
+    """The nodes that the given nodes need, themselves included."""
+    needed: set[int] = set()
+    stack = list(ids)
+    while stack:
+        node_id = stack.pop()
+        if node_id not in needed:
+            needed.add(node_id)
+            stack.extend(graph.nodes[node_id].args)
+    return needed
+
+
+def rebuild(
+    graph: Graph, replace: Callable[[Graph, int, Node, tuple[int, ...]], int | None], *, live: Sequence[int] | None = None
+) -> Graph:
+    """A new graph made node by node: the one loop on which passes are written.
+
+    `replace(new, old_id, node, args)` gets each node in order with its operands' new ids, may add nodes to `new`,
+    and answers the new id, or None to take the node over as it is. Nodes outside `live` (default: all) are dropped.
+    Inputs are always kept, in their order.
+    """
+    new = Graph(graph.name)
+    new.hints, new.requirements = dict(graph.hints), list(graph.requirements)
+    wanted = range(len(graph.nodes)) if live is None else sorted({*live, *graph.inputs.values()})
+    new_id: dict[int, int] = {}
+    count = len(new.requirements)
+    for old in wanted:
+        node = graph.nodes[old]
+        args = tuple([new_id[a] for a in node.args])
+        new.set_source(node.source)
+        result = replace(new, old, node, args)
+        if result is None:
+            result = new._append(node if args == node.args else node._replace(args=args))
+            if node.op == "const":
+                new._constants.setdefault(node.param("value"), result)
+        new_id[old] = result
+    new.set_source(None)
+    del new.requirements[count:]
+    new.inputs = {name: new_id[i] for name, i in graph.inputs.items()}
+    new.outputs = {name: new_id[i] for name, i in graph.outputs.items()}
+    return new
+
+
+def extent_parameters(params: Frozen, change: Callable[[Extent], Extent]) -> Frozen:
+    """Parameters with every extent in them (also inside tuples) changed."""
+    return tuple((name, _change(value, change)) for name, value in params)
+
+
+def _change(value: Any, change: Callable[[Extent], Extent]) -> Any:
+    if isinstance(value, Size):
+        return change(value)
+    if type(value) is tuple:
+        return tuple(_change(v, change) for v in value)
+    return value

@@ -1,0 +1,1 @@
+"""The loop IR: statements in index form, fused into nests."""

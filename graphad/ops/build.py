@@ -1,0 +1,157 @@
+"""What the families share: coercion of operands, typing rules of elementwise operations, registration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphad.errors import DtypeError, ShapeError
+from graphad.ir.operation import (
+    Derivative,
+    Elementwise,
+    Op,
+    Params,
+    Partial,
+    Scalar,
+    function,
+    register,
+)
+from graphad.ir.types import Requirement, TensorType, as_dtype, as_float, broadcast, promote, scalar_dtype
+from graphad.ir.variable import Variable, common_graph
+
+STEP = "it is constant between its jumps"
+INTEGER_VALUED = "its values are integers or truth values"
+
+
+def operands(*values: Any) -> tuple[Variable, ...]:
+    """The values as variables of one graph.
+
+    Python numbers take the dtype that NumPy's weak promotion gives them beside the others; arrays become constants.
+    """
+    graph = common_graph(values)
+    dtypes = [v.dtype if isinstance(v, Variable) else np.asarray(v).dtype.name for v in values if not _is_number(v)]
+    like = promote(*dtypes) if len(set(dtypes)) > 1 else dtypes[0]
+    return tuple(
+        v if isinstance(v, Variable) and v.graph is graph
+        else graph.const(v, scalar_dtype(v, like)) if _is_number(v)
+        else graph.owned(v)
+        for v in values
+    )  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float, bool)
+
+
+def astype(x: Variable, dtype: object) -> Variable:
+    """The variable in another dtype; itself where nothing changes."""
+    name = as_dtype(dtype)
+    return x if x.dtype == name else x.graph.apply("cast", x, dtype=name)
+
+
+def promoted(*values: Any) -> tuple[Variable, ...]:
+    """The values as variables of one graph and one dtype."""
+    args = operands(*values)
+    common = promote(*{a.dtype for a in args}) if len({a.dtype for a in args}) > 1 else args[0].dtype
+    return tuple(astype(a, common) for a in args)
+
+
+def promoted_float(*values: Any) -> tuple[Variable, ...]:
+    """Like `promoted`, with integers and truth values turned into float64."""
+    args = promoted(*values)
+    return tuple(astype(a, as_float(a.dtype)) for a in args)
+
+
+def same_dtype(types: tuple[TensorType, ...]) -> str:
+    """The one dtype of all operands; raises `DtypeError` where they differ."""
+    dtypes = {t.dtype for t in types}
+    if len(dtypes) != 1:
+        raise DtypeError(f"operands of one dtype expected, got {', '.join(t.dtype for t in types)}")
+    return types[0].dtype
+
+
+def float_dtype(types: tuple[TensorType, ...]) -> str:
+    """The one floating dtype of all operands."""
+    dtype = same_dtype(types)
+    if dtype not in ("float32", "float64"):
+        raise DtypeError(f"a floating dtype expected, got {dtype}")
+    return dtype
+
+
+def broadcast_type(dtype: Callable[[tuple[TensorType, ...]], str]) -> Callable[[tuple[TensorType, ...], Params], TensorType]:  # fmt: skip
+    """Typing rule: operands broadcast; `dtype(types)` gives the dtype."""
+
+    def infer(types: tuple[TensorType, ...], params: Params) -> TensorType:
+        return TensorType(dtype(types), broadcast([t.shape for t in types])[0])
+
+    return infer
+
+
+def broadcast_requires(types: tuple[TensorType, ...], params: Params) -> Sequence[Requirement]:
+    """The equalities of extents that broadcasting leaves to run time."""
+    shapes = [t.shape for t in types]
+    return [Requirement("equal", a, b, "operands disagree about a size", None) for a, b in broadcast(shapes)[1]]
+
+
+def elementwise(
+    name: str,
+    emission: Scalar,
+    reference: Callable[..., Any],
+    partials: tuple[Partial | None, ...] | Derivative,
+    *,
+    dtype: Callable[[tuple[TensorType, ...]], str] = float_dtype,
+    domain: tuple[tuple[float, float], ...] = ((-2.0, 2.0),),
+    analytic: bool = False,
+    cost: float = 1.0,
+    arity: int | None = None,
+) -> Op:
+    """Register an elementwise operation; the arity is the number of partials."""
+    derivative = Elementwise(partials) if isinstance(partials, tuple) else partials
+    count = arity if arity is not None else len(partials) if isinstance(partials, tuple) else 1
+    return register(
+        Op(
+            name=name,
+            arity=count,
+            infer=broadcast_type(dtype),
+            reference=reference,
+            emission=emission,
+            derivative=derivative,
+            requires=broadcast_requires if count > 1 else None,
+            domain=domain * count if len(domain) == 1 else domain,
+            analytic=analytic,
+            cost=cost,
+        )
+    )
+
+
+def unary_function(name: str, *numpy_functions: Callable[..., Any], op: str | None = None, doc: str = "") -> Callable[[Any], Variable]:  # fmt: skip
+    """Publish the builder function of a unary floating operation."""
+    op_name = op or name
+
+    @function(name, *numpy_functions)
+    def build(x: Any) -> Variable:
+        (value,) = promoted_float(x)
+        return value.graph.apply(op_name, value)
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = doc
+    return build
+
+
+def normalize_axes(axis: Any, rank: int) -> tuple[int, ...]:
+    """Axes as a sorted tuple of numbers from 0 to rank−1; None means all."""
+    if axis is None:
+        return tuple(range(rank))
+    listed = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    return tuple(sorted(normalize_axis(a, rank) for a in listed)) if len(listed) > 1 else (normalize_axis(listed[0], rank),) if listed else ()  # fmt: skip
+
+
+def normalize_axis(axis: Any, rank: int) -> int:
+    """An axis as a number from 0 to rank−1; raises `ShapeError` outside."""
+    number = int(axis)
+    if not -rank <= number < rank:
+        raise ShapeError(f"axis {number} does not exist in an array of {rank} axes")
+    return number % rank
+

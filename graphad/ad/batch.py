@@ -32,7 +32,7 @@ def batch_nodes(graph: Graph, inputs: Mapping[int, Variable], targets: Sequence[
             continue
         graph.set_source(node.source)
         batched = tuple([a in moved for a in node.args])
-        args = tuple([moved.get(a) or Variable(graph, a) for a in node.args])
+        args = tuple([moved[a] if a in moved else Variable(graph, a) for a in node.args])
         op = lookup(node.op)
         if op.elementwise:
             lifted = [lift(a, axes, node.type.rank) if b else a for a, b in zip(args, batched, strict=True)]
@@ -42,7 +42,7 @@ def batch_nodes(graph: Graph, inputs: Mapping[int, Variable], targets: Sequence[
         else:
             raise GraphError(describe(f"operation `{node.op}` has no batching rule", source=node.source))
     graph.set_source(None)
-    return [moved.get(t) or Variable(graph, t) for t in targets]
+    return [moved[t] if t in moved else Variable(graph, t) for t in targets]
 
 
 def lift(value: Variable, axes: int, rank: int) -> Variable:

@@ -83,7 +83,7 @@ def _pull(graph: Graph, node_id: int, node: Node, sums: Cotangents, active: set[
         for arg, partial in zip(args, rule.partials, strict=True):
             if arg.id in active and partial is not None:
                 value = arith.scale(cotangent, partial(*args, out), guarded=guarded)
-                sums.put(arg.id, value and arith.unbroadcast(value, arg.shape), guarded=guarded)
+                sums.put(arg.id, None if value is None else arith.unbroadcast(value, arg.shape), guarded=guarded)
         return
     params = dict(node.params)
     if isinstance(rule, Custom):

@@ -48,7 +48,7 @@ class Size:
     >>> (n + 1) * m - m == n * m
     True
     >>> str((n + 1) // 2 - n + 3), ((n + 1) // 2).evaluate({"n": 6})
-    ('(n+1)//2-n+3', 3)
+    ('-n+(n+1)//2+3', 3)
     """
 
     __slots__ = ("_hash", "_text", "terms")
@@ -170,7 +170,7 @@ def _made(terms: dict[Monomial, int]) -> Extent:
 
 def _term_text(monomial: Monomial, coefficient: int) -> str:
     sign = "-" if coefficient < 0 else "+"
-    factors = [_factor_text(atom, alone=len(monomial) == 1 and abs(coefficient) == 1) for atom in monomial]
+    factors = [_factor_text(atom, alone=len(monomial) == 1 and coefficient == 1) for atom in monomial]
     if abs(coefficient) != 1 or not factors:
         factors.insert(0, str(abs(coefficient)))
     return sign + "*".join(factors)

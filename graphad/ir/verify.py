@@ -1,0 +1,103 @@
+"""The rules that every graph keeps; run after every pass."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphad.errors import DtypeError, GraphError, ShapeError, VerificationError, describe
+from graphad.ir import sizes
+from graphad.ir.constant import Constant
+from graphad.ir.graph import Graph, Node
+from graphad.ir.operation import lookup
+from graphad.ir.text import label, node_text
+from graphad.ir.types import DTYPES, TensorType
+from graphad.ir.values import write_params
+
+
+def verify(graph: Graph) -> Graph:
+    """Check a graph and answer it.
+
+    Operands are earlier nodes, operations exist and have as many operands as they take, stored types are those that
+    the typing rules infer, inputs and outputs name nodes of the graph, and every named size is that of an input.
+    Raises `VerificationError` naming the node, its text and the user's line. Linear in nodes.
+
+    >>> g = Graph("square")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", x * x)
+    >>> verify(g) is g
+    True
+    """
+    _verify_names(graph)
+    known = set(graph.size_names)
+    checked: set[Any] = set()
+    for node_id, node in enumerate(graph.nodes):
+        for arg in node.args:
+            if not (isinstance(arg, int) and 0 <= arg < node_id):
+                raise _wrong(graph, node_id, f"operand %{arg} is no earlier node")
+        types = tuple([graph.nodes[a].type for a in node.args])
+        signature = (node.op, types, node.params, node.type)
+        if signature in checked:
+            continue
+        _verify_node(graph, node_id, node, types, known)
+        checked.add(signature)
+    for requirement in graph.requirements:
+        if unknown := (sizes.names(requirement.left) | sizes.names(requirement.right)) - known:
+            raise VerificationError(
+                describe(f"graph `{graph.name}` requires something of size `{min(unknown)}`, which no input has")
+            )
+    return graph
+
+
+def _verify_names(graph: Graph) -> None:
+    nodes = graph.nodes
+    for name, node_id in graph.inputs.items():
+        if not 0 <= node_id < len(nodes) or nodes[node_id].op != "input" or nodes[node_id].param("name") != name:
+            raise VerificationError(describe(f"graph `{graph.name}`: input `{name}` is not the input node %{node_id}"))
+    declared = set(graph.inputs.values())
+    for node_id, node in enumerate(nodes):
+        if node.op == "input" and node_id not in declared:
+            raise _wrong(graph, node_id, "an input node that the graph does not list")
+    for name, node_id in graph.outputs.items():
+        if not 0 <= node_id < len(nodes):
+            raise VerificationError(describe(f"graph `{graph.name}`: output `{name}` is node %{node_id}, which does not exist"))
+
+
+def _verify_node(graph: Graph, node_id: int, node: Node, types: tuple[TensorType, ...], known: set[str]) -> None:
+    if node.type.dtype not in DTYPES:
+        raise _wrong(graph, node_id, f"dtype {node.type.dtype} is not supported")
+    for extent in node.type.shape:
+        if isinstance(extent, int) and extent < 0:
+            raise _wrong(graph, node_id, f"extent {extent} is negative")
+        if unknown := sizes.names(extent) - known:
+            raise _wrong(graph, node_id, f"size `{min(unknown)}` is no size of an input")
+    if list(node.params) != sorted(node.params, key=lambda p: p[0]):
+        raise _wrong(graph, node_id, "parameters are not sorted by name")
+    inferred = _inferred(graph, node_id, node, types)
+    if inferred != node.type:
+        raise _wrong(graph, node_id, f"the type is {node.type}", expected=str(inferred))
+
+
+def _inferred(graph: Graph, node_id: int, node: Node, types: tuple[TensorType, ...]) -> TensorType:
+    if node.op == "input":
+        return node.type
+    if node.op == "const":
+        value = dict(node.params).get("value")
+        if not isinstance(value, Constant):
+            raise _wrong(graph, node_id, "the value is no `Constant`")
+        return value.type
+    try:
+        op = lookup(node.op)
+        if op.arity is not None and op.arity != len(types):
+            raise _wrong(graph, node_id, f"{len(types)} operands", expected=str(op.arity))
+        return op.infer(types, dict(node.params))
+    except (ShapeError, DtypeError, GraphError) as error:
+        raise _wrong(graph, node_id, str(error)) from error
+
+
+def _wrong(graph: Graph, node_id: int, problem: str, *, expected: str = "") -> VerificationError:
+    node = graph.nodes[node_id]
+    shown = f"{node.type} = {node.op} {' '.join(f'%{a}' for a in node.args)}{write_params(node.params)}"
+    text = node_text(graph, node_id) if node.op == "input" else f"{label(graph, node_id)}: {shown}"
+    return VerificationError(
+        describe(f"graph `{graph.name}`: node `{text}`: {problem}", expected=expected, source=node.source)
+    )

@@ -1,0 +1,45 @@
+# Everything from a clean clone with nothing but Python >= 3.11 and make:
+#   make demo   the main example: a map of Europe from distances alone
+#   make test   ruff, mypy --strict and the test suite
+# A stamp file remembers each installation, so that a second call installs nothing.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+JOBS   ?= 2
+# Tests and timings run in parallel processes: one BLAS thread each.
+THREADS := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: demo test lint types unit docs clean
+
+demo: $(VENV)/.installed-plot
+	$(THREADS) $(BIN)/graphad demo
+
+test: lint types unit
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+unit: $(VENV)/.installed-test
+	$(THREADS) $(BIN)/python -m pytest -q -n $(JOBS)
+
+# Pages that are generated from the code.
+docs: $(VENV)/.installed-test
+	$(BIN)/python -m graphad.report.operations docs/ops.md
+
+$(VENV)/.created:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "graphad needs Python >= 3.11: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/.installed-%: $(VENV)/.created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	touch $@
+
+.PRECIOUS: $(VENV)/.installed-plot $(VENV)/.installed-test
+
+clean:
+	rm -rf $(VENV) build dist graphad.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

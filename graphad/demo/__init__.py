@@ -1,0 +1,1 @@
+"""The main example: a map of Europe recovered from distances alone, by multidimensional scaling."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def _read_graph(text: str) -> Any:
     return from_text(text).freeze()
 
 
-READERS = {"float": float, "constant": _read_constant, "graph": _read_graph}
+READERS: dict[str, Callable[..., Any]] = {"float": float, "constant": _read_constant, "graph": _read_graph}
 
 
 def write_constant(constant: Constant) -> str:
@@ -103,7 +104,7 @@ def _plain(array: NDArray[Any]) -> bool:
     if array.dtype.kind != "f" or not np.isnan(array).any():
         return True
     nans = array[np.isnan(array)]
-    return nans.tobytes() == np.full(nans.shape, np.nan, array.dtype).tobytes()
+    return bool(nans.tobytes() == np.full(nans.shape, np.nan, array.dtype).tobytes())
 
 
 def _nested(array: NDArray[Any]) -> str:
@@ -128,10 +129,8 @@ def read_constant(text: str, kind: TensorType) -> Constant:
             return Constant(np.frombuffer(data, dtype=kind.dtype).reshape(shape))
         values = _literal(ast.parse(text, mode="eval").body)
         array = np.array(values, dtype=kind.dtype)
-        if array.size or shape == array.shape:
-            array = array.reshape(array.shape or ())
-        else:
-            array = array.reshape(shape)
+        if not array.size:
+            array = array.reshape(shape)  # nested lists do not tell the axes after an empty one
     except (ValueError, SyntaxError, TypeError, OverflowError) as error:
         raise TextError(f"can not read the constant `{text}` of type {kind}") from error
     if array.shape != shape or len(shape) != kind.rank:

@@ -59,7 +59,8 @@ def _verify_names(graph: Graph) -> None:
             raise _wrong(graph, node_id, "an input node that the graph does not list")
     for name, node_id in graph.outputs.items():
         if not 0 <= node_id < len(nodes):
-            raise VerificationError(describe(f"graph `{graph.name}`: output `{name}` is node %{node_id}, which does not exist"))
+            problem = f"graph `{graph.name}`: output `{name}` is node %{node_id}, which does not exist"
+            raise VerificationError(describe(problem))
 
 
 def _verify_node(graph: Graph, node_id: int, node: Node, types: tuple[TensorType, ...], known: set[str]) -> None:

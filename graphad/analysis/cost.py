@@ -1,0 +1,107 @@
+"""What a graph costs: floating-point operations and bytes of each node, as expressions in the named sizes.
+
+These are costs of single nodes, before fusion: the plan compares modes with them, and passes report them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from graphad.ir import sizes
+from graphad.ir.graph import Graph, Node
+from graphad.ir.operation import lookup
+from graphad.ir.sizes import Extent
+from graphad.ir.types import TensorType
+
+TYPICAL = 1000  # the value of a named size without a hint
+
+# No arithmetic and no traffic: what their users read is the operand itself, or is made on the fly.
+VIEWS = frozenset(
+    {"input", "const", "placeholder", "iota", "size_of", "reshape", "transpose", "broadcast_to", "slice", "stop_gradient"}
+)
+REDUCTIONS = frozenset({"sum", "prod", "max", "min", "any", "all", "argmax", "argmin"})
+
+
+def node_flops(graph: Graph, node_id: int) -> Extent:
+    """Floating-point operations of a node, an integer or an expression in the named sizes.
+
+    >>> g = Graph("f")
+    >>> x = g.input("x", shape=("n", 3))
+    >>> node_flops(g, (x / 2.0).id)
+    12*n
+    """
+    node = graph.nodes[node_id]
+    return _flops(node, tuple([graph.nodes[a].type for a in node.args]))
+
+
+def node_bytes(graph: Graph, node_id: int) -> Extent:
+    """Bytes that a node reads and writes if it stands alone; 0 for views."""
+    node = graph.nodes[node_id]
+    return _bytes(node, tuple([graph.nodes[a].type for a in node.args]))
+
+
+def graph_flops(graph: Graph, values: Mapping[str, int] | None = None) -> int:
+    """Floating-point operations of all nodes.
+
+    Arguments:
+        values: of named sizes; others take the graph's hints, or 1000.
+    """
+    return _total(graph, _flops, values)
+
+
+def graph_bytes(graph: Graph, values: Mapping[str, int] | None = None) -> int:
+    """Bytes that all nodes read and write if each stands alone; `values` as for `graph_flops`."""
+    return _total(graph, _bytes, values)
+
+
+def typical_sizes(graph: Graph, values: Mapping[str, int] | None = None) -> dict[str, int]:
+    """A value for every named size of the inputs: given, hinted, or 1000."""
+    return {**dict.fromkeys(graph.size_names, TYPICAL), **graph.hints, **(values or {})}
+
+
+def _total(
+    graph: Graph, cost: Callable[[Node, tuple[TensorType, ...]], Extent], values: Mapping[str, int] | None
+) -> int:
+    bound = typical_sizes(graph, values)
+    known: dict[Any, int] = {}
+    total = 0
+    for node in graph.nodes:
+        types = tuple([graph.nodes[a].type for a in node.args])
+        signature = (node.op, types, node.params, node.type)
+        value = known.get(signature)
+        if value is None:
+            value = known[signature] = sizes.evaluate(cost(node, types), bound)
+        total += value
+    return total
+
+
+def _flops(node: Node, types: tuple[TensorType, ...]) -> Extent:
+    if node.op in VIEWS:
+        return 0
+    if node.op == "einsum":
+        return 2 * sizes.product(tuple(letter_extents(node, types).values()))
+    if node.op in REDUCTIONS:
+        elements = types[0].elements
+    elif node.op.startswith("scatter_"):
+        elements = types[1].elements
+    else:
+        elements = node.type.elements
+    return round(lookup(node.op).cost) * elements
+
+
+def letter_extents(node: Node, types: tuple[TensorType, ...]) -> dict[str, Extent]:
+    """The extent behind each letter of an `einsum` node, in order of appearance."""
+    letters = (*node.param("left"), *node.param("right"))
+    return dict(zip(letters, (*types[0].shape, *types[1].shape), strict=True))
+
+
+def _bytes(node: Node, types: tuple[TensorType, ...]) -> Extent:
+    if node.op in VIEWS:
+        return 0
+    total: Extent = 0
+    for kind in (*types, node.type):
+        total = total + kind.elements * np.dtype(kind.dtype).itemsize
+    return total

@@ -1,0 +1,109 @@
+"""The default passes, and the run of any list of passes with verification after each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import NamedTuple
+
+from graphad.analysis.cost import graph_flops
+from graphad.errors import PassError, describe
+from graphad.ir.graph import Graph
+from graphad.ir.text import to_text
+from graphad.ir.types import TensorType
+from graphad.ir.verify import verify
+from passes.base import Pass
+from passes.cse import CommonSubexpressions
+from passes.dead import DeadCode
+from passes.fold import Fold
+from passes.simplify import Simplify
+
+# Twice: merged nodes let more patterns match, and folded constants more nodes merge.
+DEFAULT: tuple[Pass, ...] = (
+    DeadCode(),
+    CommonSubexpressions(),
+    Simplify(),
+    Fold(),
+    CommonSubexpressions(),
+    Simplify(),
+    Fold(),
+    CommonSubexpressions(),
+    DeadCode(),
+)
+
+LINES = 400  # of a program in an error message
+
+
+class PassStatistics(NamedTuple):
+    """What one pass did: numbers of nodes and floating-point operations (at hinted sizes) around it, and its time."""
+
+    name: str
+    nodes_before: int
+    nodes_after: int
+    flops_before: int
+    flops_after: int
+    seconds: float
+
+
+def run_pipeline(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph, list[PassStatistics]]:
+    """Run passes one after the other.
+
+    Arguments:
+        passes: in order; a pass may occur several times.
+
+    Returns the last graph and one record per pass. Raises `PassError` with the program before and after where a pass
+    fails, returns a wrong graph, or changes the name, inputs or outputs.
+
+    >>> g = Graph("f")
+    >>> x = g.input("x")
+    >>> g.output("y", (x + 0.0) * x)
+    >>> after, statistics = run_pipeline(g)
+    >>> print(after)
+    graph f
+      x: float64[] = input
+      %1: float64[] = square x
+      output y = %1
+    """
+    statistics: list[PassStatistics] = []
+    flops = graph_flops(graph)
+    for one in passes:
+        start = perf_counter()
+        after = _run(one, graph)
+        seconds = perf_counter() - start
+        new_flops = flops if after is graph else graph_flops(after)
+        statistics.append(
+            PassStatistics(one.name, len(graph.nodes), len(after.nodes), flops, new_flops, seconds)
+        )
+        graph, flops = after, new_flops
+    return graph, statistics
+
+
+def _run(one: Pass, graph: Graph) -> Graph:
+    try:
+        after = one.run(graph)
+    except Exception as error:
+        raise _failure(one, f"raised {type(error).__name__}: {error}", graph, None) from error
+    if after is graph:
+        return graph
+    try:
+        verify(after)
+    except Exception as error:
+        raise _failure(one, f"returned a wrong graph: {error}", graph, after) from error
+    if _signature(after) != _signature(graph):
+        raise _failure(one, "changed the name, inputs or outputs of the graph", graph, after)
+    return after
+
+
+def _signature(graph: Graph) -> tuple[str, list[tuple[str, TensorType]], list[tuple[str, TensorType]]]:
+    inputs = [(name, graph.nodes[i].type) for name, i in graph.inputs.items()]
+    return graph.name, inputs, [(name, graph.nodes[i].type) for name, i in graph.outputs.items()]
+
+
+def _failure(one: Pass, problem: str, before: Graph, after: Graph | None) -> PassError:
+    shown = f"{describe(f'pass `{one.name}` {problem}')}\n\nbefore:\n{_program(before)}"
+    return PassError(shown if after is None else f"{shown}\n\nafter:\n{_program(after)}")
+
+
+def _program(graph: Graph) -> str:
+    lines = to_text(graph).splitlines()
+    return "\n".join(lines if len(lines) <= LINES else [*lines[:LINES], f"  ... {len(lines) - LINES} more lines"])

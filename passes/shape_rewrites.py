@@ -1,0 +1,162 @@
+"""The rewrites of `simplify` that are about shapes: views of views, and broadcasting moved behind arithmetic."""
+
+from __future__ import annotations
+
+from graphad.ir import sizes
+from graphad.ir.graph import Node
+from graphad.ir.operation import OPERATIONS
+from graphad.ir.sizes import Extent
+from graphad.ir.types import Shape, broadcast
+from passes.rewrite import Rewriter, stretches
+
+LOSSLESS = {
+    "bool": ("int32", "int64", "float32", "float64"),
+    "int32": ("int64", "float64"),
+    "int64": (),
+    "float32": ("float64",),
+    "float64": (),
+}
+
+
+def uniform(rewriter: Rewriter, node: Node) -> int | None:
+    """A view of one number stretched to a shape is that number stretched to the view's shape."""
+    inner = rewriter.nodes[node.args[0]]
+    if inner.op != "broadcast_to" or rewriter.nodes[inner.args[0]].type.shape != ():
+        return None
+    return rewriter.make("broadcast_to", inner.args[0], shape=node.type.shape)
+
+
+def transpose_of(rewriter: Rewriter, node: Node) -> int | None:
+    """A transpose that moves nothing, of a transpose, or of one number."""
+    axes, inner = node.param("axes"), rewriter.nodes[node.args[0]]
+    if axes == tuple(range(len(axes))):
+        return node.args[0]
+    if inner.op != "transpose":
+        return uniform(rewriter, node)
+    return rewriter.make("transpose", inner.args[0], axes=tuple(inner.param("axes")[a] for a in axes))
+
+
+def reshape_of(rewriter: Rewriter, node: Node) -> int | None:
+    """A reshape to the same shape, of a reshape, or of one number."""
+    inner = rewriter.nodes[node.args[0]]
+    if inner.type.shape == node.type.shape:
+        return node.args[0]
+    if inner.op != "reshape":
+        return uniform(rewriter, node)
+    return rewriter.make("reshape", inner.args[0], shape=node.type.shape)
+
+
+def broadcast_of(rewriter: Rewriter, node: Node) -> int | None:
+    """A broadcast to the same shape, or of a broadcast."""
+    inner = rewriter.nodes[node.args[0]]
+    if inner.type.shape == node.type.shape:
+        return node.args[0]
+    return rewriter.make("broadcast_to", inner.args[0], shape=node.type.shape) if inner.op == "broadcast_to" else None
+
+
+def slice_of(rewriter: Rewriter, node: Node) -> int | None:
+    """A slice of everything, of a slice, or of one number."""
+    inner = rewriter.nodes[node.args[0]]
+    starts, steps = node.param("starts"), node.param("steps")
+    if node.type.shape == inner.type.shape and all(s == 0 for s in starts) and all(s == 1 for s in steps):
+        return node.args[0]
+    if inner.op != "slice":
+        return uniform(rewriter, node)
+    first, stride = inner.param("starts"), inner.param("steps")
+    return rewriter.make(
+        "slice",
+        inner.args[0],
+        starts=tuple(f + t * s for f, t, s in zip(first, stride, starts, strict=True)),
+        sizes=node.param("sizes"),
+        steps=tuple(t * s for t, s in zip(stride, steps, strict=True)),
+    )
+
+
+def cast_of(rewriter: Rewriter, node: Node) -> int | None:
+    """A cast to the same dtype, or after one that lost nothing."""
+    inner = rewriter.nodes[node.args[0]]
+    if inner.type.dtype == node.type.dtype:
+        return node.args[0]
+    if inner.op != "cast" or inner.type.dtype not in LOSSLESS[rewriter.nodes[inner.args[0]].type.dtype]:
+        return None
+    return rewriter.make("cast", inner.args[0], dtype=node.type.dtype)
+
+
+def strip_broadcasts(rewriter: Rewriter, node: Node) -> int | None:
+    """An elementwise operation on stretched operands: the same on the operands as they are, stretched afterwards."""
+    nodes = rewriter.nodes
+    op = OPERATIONS.get(node.op)
+    if op is None or not op.elementwise or not any(nodes[a].op == "broadcast_to" for a in node.args):
+        return None
+    args = tuple([nodes[a].args[0] if nodes[a].op == "broadcast_to" else a for a in node.args])
+    shape = _certain_shape([nodes[a].type.shape for a in args])
+    if shape is None or not stretches(shape, node.type.shape):
+        return None
+    return rewriter.fitted(rewriter.remake(node.op, args, node.params), node.type)
+
+
+def _certain_shape(shapes: list[Shape]) -> Shape | None:
+    """The shape to which shapes broadcast, None where that depends on sizes."""
+    rank = max(map(len, shapes))
+    for axis in range(1, rank + 1):
+        extents = {s[-axis] for s in shapes if len(s) >= axis} - {1}
+        if len(extents) > 1:
+            return None
+    return broadcast(shapes)[0]
+
+
+def reduction_of_one(rewriter: Rewriter, node: Node) -> int | None:
+    """A reduction over axes of one element: a reshape, and the reduction over what remains."""
+    (x,) = node.args
+    kind = rewriter.nodes[x].type
+    ones = [a for a in node.param("axes") if kind.shape[a] == 1]
+    if not ones or kind.dtype != node.type.dtype:
+        return None
+    return _reduced(rewriter, node, x, ones)
+
+
+def _reduced(rewriter: Rewriter, node: Node, x: int, gone: list[int]) -> int:
+    """The reduction of a node over its axes other than `gone`, which hold one element each in `x`."""
+    shape = rewriter.nodes[x].type.shape
+    kept = [a for a in range(len(shape)) if a not in gone]
+    value = rewriter.make("reshape", x, shape=tuple(shape[a] for a in kept))
+    axes = tuple(kept.index(a) for a in node.param("axes") if a not in gone)
+    return rewriter.make(node.op, value, axes=axes) if axes else value
+
+
+def reduction_of_broadcast(rewriter: Rewriter, node: Node) -> int | None:
+    """A reduction along axes that were stretched: of a sum the number of terms times one, of a maximum that one."""
+    wide = rewriter.nodes[node.args[0]]
+    if wide.op != "broadcast_to" or wide.type.dtype != node.type.dtype or node.op == "prod":
+        return None
+    source = rewriter.nodes[wide.args[0]].type.shape
+    padded: Shape = (1,) * (wide.type.rank - len(source)) + source
+    stretched = [a for a in node.param("axes") if padded[a] == 1 and wide.type.shape[a] != 1]
+    count = sizes.product(tuple(wide.type.shape[a] for a in stretched))
+    # A sum over no element is 0 and a maximum none: of a symbolic count only finite sums are sure to agree.
+    if not stretched or (node.op != "sum" and not (isinstance(count, int) and count > 0)):
+        return None
+    narrow = tuple(1 if a in stretched else e for a, e in enumerate(wide.type.shape))
+    value = _reduced(rewriter, node, rewriter.make("broadcast_to", wide.args[0], shape=narrow), stretched)
+    if node.op != "sum":
+        return value
+    return rewriter.make("mul", value, extent_value(rewriter, count, node.type.dtype))
+
+
+def extent_value(rewriter: Rewriter, extent: Extent, dtype: str) -> int:
+    """An extent as a scalar of a dtype."""
+    if isinstance(extent, int):
+        return rewriter.const(extent, dtype)
+    return rewriter.make("cast", rewriter.make("size_of", size=extent), dtype=dtype)
+
+
+def reduction_of_reduction(rewriter: Rewriter, node: Node) -> int | None:
+    """A reduction of the same reduction: one over all axes."""
+    inner = rewriter.nodes[node.args[0]]
+    if inner.op != node.op or not rewriter.used_once(node.args[0]):
+        return None
+    first = inner.param("axes")
+    rank = rewriter.nodes[inner.args[0]].type.rank
+    kept = [a for a in range(rank) if a not in first]
+    axes = tuple(sorted({*first, *(kept[a] for a in node.param("axes"))}))
+    return rewriter.make(node.op, inner.args[0], axes=axes)

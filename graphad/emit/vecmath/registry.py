@@ -1,0 +1,120 @@
+"""The text of the vector mathematics: which functions there are, how exact they are, and their source by name.
+
+The families are read as text, never imported here: a generated module gets exactly the definitions it needs, and
+Numba compiles them there.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from graphad.errors import GraphError, describe
+
+FAMILIES = ("bits", "exp_log", "power", "trigonometric", "hyperbolic", "error", "gamma", "arithmetic", "float32")
+
+HEADER = """\
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+elementary = njit(forceinline=True, error_model="numpy")
+"""
+
+
+class Definition(NamedTuple):
+    """One top-level definition of a family: its place, its text, and the names that it reads."""
+
+    place: tuple[int, int]
+    text: str
+    reads: frozenset[str]
+    function: bool
+
+
+def _shortened(node: ast.stmt, lines: list[str]) -> str:
+    """Give the source of a definition with its docstring cut to the first line."""
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(decorator.lineno for decorator in decorators)]) - 1
+    own = lines[first : node.end_lineno]
+    if not isinstance(node, ast.FunctionDef) or ast.get_docstring(node) is None:
+        return "\n".join(own)
+    docstring = node.body[0]
+    summary = (ast.get_docstring(node) or "").splitlines()[0]
+    before, after = docstring.lineno - 1 - first, (docstring.end_lineno or docstring.lineno) - first
+    return "\n".join([*own[:before], f'    """{summary}"""', *own[after:]])
+
+
+def _defined_name(node: ast.stmt) -> str | None:
+    if isinstance(node, ast.FunctionDef):
+        return node.name
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        return node.targets[0].id
+    return None
+
+
+def _family(index: int) -> Iterator[tuple[str, Definition]]:
+    text = (Path(__file__).parent / f"{FAMILIES[index]}.py").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for node in ast.parse(text).body:
+        name = _defined_name(node)
+        if name is None:
+            continue
+        reads = frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
+        public = isinstance(node, ast.FunctionDef) and not name.startswith("_")
+        yield name, Definition((index, node.lineno), _shortened(node, lines), reads - {name}, public)
+
+
+@cache
+def _definitions() -> dict[str, Definition]:
+    return {name: definition for index in range(len(FAMILIES)) for name, definition in _family(index)}
+
+
+FUNCTIONS: frozenset[str] = frozenset(name for name, definition in _definitions().items() if definition.function)
+"""The functions that generated code may call; `exp` takes and returns float64, `exp_f32` float32."""
+
+BOUNDS: dict[str, tuple[float, float]] = {}
+"""The largest error in units in the last place, for float64 and for float32."""
+
+
+def source_of(names: Iterable[str], header: bool = True) -> str:
+    """Give the source of functions of the vector mathematics, with everything that they need.
+
+    Arguments:
+        names: members of `FUNCTIONS`, in any order.
+        header: whether the imports (`HEADER`) come first.
+
+    Returns:
+        Python text that runs on its own, the same for the same names; empty for no names.
+
+    Raises:
+        GraphError: a name that is not in `FUNCTIONS`.
+
+    >>> text = source_of(["exp"])
+    >>> module = {}
+    >>> exec(text, module)
+    >>> module["exp"](0.0)
+    1.0
+    """
+    definitions = _definitions()
+    needed: set[str] = set()
+    waiting = sorted(names)
+    for name in waiting:
+        if name not in FUNCTIONS:
+            raise GraphError(describe(f"`{name}`: no such function", expected=", ".join(sorted(FUNCTIONS)), got=name))
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting.extend(read for read in sorted(definitions[name].reads) if read in definitions)
+    ordered = sorted((definitions[name] for name in needed), key=lambda definition: definition.place)
+    if not ordered:
+        return ""
+    parts = [HEADER] if header else []
+    return "\n\n".join([*parts, *(definition.text for definition in ordered)]) + "\n"

@@ -1,0 +1,35 @@
+"""The order of the loop decisions: from a graph to nests with storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graphad.ir.graph import Graph
+from graphad.loops import patterns
+from graphad.loops.axes import Axes
+from graphad.loops.fuse import fuse
+from graphad.loops.ir import Program, Var
+from graphad.loops.lower import lower
+from graphad.loops.place import Storage, place
+from graphad.loops.registers import hoist_loads, split_accumulations
+
+assert patterns  # imported for its rules
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A program whose loops are decided, its axes, and the storage of its variables."""
+
+    program: Program
+    axes: Axes
+    storage: dict[Var, Storage]
+
+
+def schedule(graph: Graph) -> Schedule:
+    """Lower a graph and decide its loops."""
+    program = lower(graph)
+    axes = Axes(program)
+    split_accumulations(program, axes)
+    hoist_loads(program, axes)
+    program.body = fuse(program, axes)
+    return Schedule(program, axes, place(program, axes))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from graphad.errors import GraphError, describe
 from graphad.ir.types import Requirement, TensorType
@@ -185,12 +185,13 @@ def lookup(name: str) -> Op:
         ) from None
 
 
-def function(
-    name: str, *numpy_functions: Callable[..., Any]
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+
+def function(name: str, *numpy_functions: Callable[..., Any]) -> Callable[[Builder], Builder]:
     """Decorator: publish a builder function under `name` and as the meaning of some NumPy functions on variables."""
 
-    def publish(build: Callable[..., Any]) -> Callable[..., Any]:
+    def publish(build: Builder) -> Builder:
         FUNCTIONS[name] = build
         for numpy_function in numpy_functions:
             NUMPY_FUNCTIONS[numpy_function] = build

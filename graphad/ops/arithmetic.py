@@ -1,4 +1,4 @@
-"""Arithmetic: + − × ÷, powers, quotients and remainders, conversion of dtypes.
+"""Arithmetic: sums, products, powers, quotients and remainders, conversion of dtypes.
 
 Each record is followed by the builder function that users reach through operators and NumPy.
 """
@@ -9,33 +9,52 @@ from typing import Any
 
 import numpy as np
 
-from graphad.errors import DtypeError
-from graphad.ir.operation import Linear, NotDifferentiable, Op, Scalar, function, register
-from graphad.ir.types import TensorType, as_float
+from graphad.errors import ArgumentError, describe
+from graphad.ir.operation import Linear, NotDifferentiable, Op, Sample, Scalar, function, register
+from graphad.ir.types import TensorType, as_float, promote
 from graphad.ir.variable import Variable
 from graphad.ops.build import (
     INTEGER_VALUED,
     STEP,
     astype,
-    broadcast_type,
     elementwise,
+    is_number,
+    number_dtype,
+    operands,
     promoted,
     promoted_float,
-    same_dtype,
 )
 
 
-def number_dtype(types: tuple[TensorType, ...]) -> str:
-    """The one dtype of all operands, not bool."""
-    dtype = same_dtype(types)
-    if dtype == "bool":
-        raise DtypeError("a number expected, got bool")
-    return dtype
+def _slope_in_base(a: Variable, b: Variable, y: Variable) -> Variable | float:
+    """b·a**(b - 1), and 0 at a = b = 0, where the power is constant in its base."""
+    if b.node.op == "const" and b.shape == ():
+        exponent = float(b.node.param("value").scalar)
+        return 0.0 if exponent == 0.0 else exponent * power(a, exponent - 1.0)
+    both_zero: Any = (a == 0.0) & (b == 0.0)
+    return b * a ** np.where(both_zero, 1.0, b - 1.0)
 
 
-elementwise("add", Scalar("{0} + {1}"), np.add, (lambda a, b, y: 1.0, lambda a, b, y: 1.0), dtype=number_dtype, analytic=True)  # fmt: skip
-elementwise("sub", Scalar("{0} - {1}"), np.subtract, (lambda a, b, y: 1.0, lambda a, b, y: -1.0), dtype=number_dtype, analytic=True)  # fmt: skip
-elementwise("mul", Scalar("{0} * {1}"), np.multiply, (lambda a, b, y: b, lambda a, b, y: a), dtype=number_dtype, analytic=True)  # fmt: skip
+def _slope_in_exponent(a: Variable, b: Variable, y: Variable) -> Variable:
+    """y·log a, taken as 0 at a = 0: there the power is constant in a positive exponent."""
+    zero: Any = a == 0.0
+    return np.where(zero, 0.0, y * np.log(np.where(zero, 1.0, a)))  # type: ignore[return-value]
+
+
+elementwise(
+    "add", Scalar("{0} + {1}"), np.add, (lambda a, b, y: 1.0, lambda a, b, y: 1.0), dtype=number_dtype, analytic=True
+)
+elementwise(
+    "sub",
+    Scalar("{0} - {1}"),
+    np.subtract,
+    (lambda a, b, y: 1.0, lambda a, b, y: -1.0),
+    dtype=number_dtype,
+    analytic=True,
+)
+elementwise(
+    "mul", Scalar("{0} * {1}"), np.multiply, (lambda a, b, y: b, lambda a, b, y: a), dtype=number_dtype, analytic=True
+)
 elementwise("neg", Scalar("-{0}"), np.negative, (lambda a, y: -1.0,), dtype=number_dtype, analytic=True)
 elementwise(
     "div",
@@ -47,7 +66,15 @@ elementwise(
     cost=4.0,
 )
 elementwise("square", Scalar("{0} * {0}"), np.square, (lambda a, y: 2.0 * a,), dtype=number_dtype, analytic=True)
-elementwise("reciprocal", Scalar("{one} / {0}"), np.reciprocal, (lambda a, y: -(y * y),), domain=((0.5, 2.0),), analytic=True, cost=4.0)  # fmt: skip
+elementwise(
+    "reciprocal",
+    Scalar("{one} / {0}"),
+    np.reciprocal,
+    (lambda a, y: -(y * y),),
+    domain=((0.5, 2.0),),
+    analytic=True,
+    cost=4.0,
+)
 elementwise(
     "floor_divide",
     Scalar("{floordiv}({0}, {1})", ("floordiv",)),
@@ -58,33 +85,44 @@ elementwise(
     domain=((-4.0, 4.0), (0.5, 2.0)),
     cost=6.0,
 )
+# The domains of quotients keep away from jumps and the quotients away from 0, so that a slope of 0 would be noticed.
 elementwise(
     "remainder",
     Scalar("{remainder}({0}, {1})", ("remainder",)),
     np.remainder,
-    (lambda a, b, y: 1.0, lambda a, b, y: -np.floor(a / b)),
+    (lambda a, b, y: 1.0, lambda a, b, y: -np.floor_divide(a, b)),
     dtype=number_dtype,
-    domain=((0.1, 0.4), (0.5, 2.0)),
+    domain=((-2.4, -2.1), (0.9, 1.0)),
     cost=6.0,
 )
-# d/dp x**p = x**p log x, taken as 0 where x == 0: there the power is constant in p > 0.
+elementwise(
+    "fmod",
+    Scalar("math.fmod({0}, {1})"),
+    np.fmod,
+    (lambda a, b, y: 1.0, lambda a, b, y: -np.trunc(a / b)),
+    domain=((-2.4, -2.1), (0.9, 1.0)),
+    cost=20.0,
+)
 elementwise(
     "power",
     Scalar("{pow}({0}, {1})", ("pow",)),
     np.power,
-    (
-        lambda a, b, y: b * a ** (b - 1.0),
-        lambda a, b, y: np.where(a == 0.0, 0.0, y * np.log(np.where(a == 0.0, 1.0, a))),
-    ),
+    (_slope_in_base, _slope_in_exponent),
     domain=((0.5, 2.0), (-2.0, 2.0)),
     analytic=True,
     cost=40.0,
 )
 
 elementwise(
-    "integer_power", Scalar("{0} ** {1}"), np.power, NotDifferentiable(INTEGER_VALUED), dtype=number_dtype, arity=2,
-    domain=((1.0, 3.0), (0.0, 3.0)),
-)  # fmt: skip
+    "integer_power",
+    Scalar("{0} ** {1}"),
+    np.power,
+    NotDifferentiable(INTEGER_VALUED),
+    dtype=number_dtype,
+    arity=2,
+    domain=((1.0, 4.0), (0.0, 4.0)),
+    samples=(Sample(((3,), (3,)), dtypes=("int64", "int64")),),
+)
 register(
     Op(
         name="cast",
@@ -93,7 +131,16 @@ register(
         reference=lambda x, dtype: np.asarray(x).astype(dtype),
         emission=Scalar("{dtype}({0})"),
         derivative=Linear(lambda ct, args, position, params: astype(ct, args[0].dtype)),
+        domain=((-4.0, 4.0),),
         cost=0.0,
+        samples=(
+            Sample(((3,),), {"dtype": "float32"}),
+            Sample(((2, 3),), {"dtype": "float64"}, ("float32",)),
+            Sample(((3,),), {"dtype": "int64"}),
+            Sample(((3,),), {"dtype": "float64"}, ("int32",)),
+            Sample(((3,),), {"dtype": "bool"}),
+            Sample(((3,),), {"dtype": "float32"}, ("bool",)),
+        ),
     )
 )
 
@@ -168,23 +215,63 @@ def floor_divide(x: Any, y: Any) -> Variable:
 
 @function("remainder", np.remainder)
 def remainder(x: Any, y: Any) -> Variable:
-    """x − y·floor(x/y): the sign is that of y."""
+    """x - y·floor(x/y): the sign is that of y."""
     a, b = promoted(x, y)
     return a.graph.apply("remainder", a, b)
 
 
-@function("power", np.power, np.float_power)
+@function("fmod", np.fmod)
+def fmod(x: Any, y: Any) -> Variable:
+    """x - y·trunc(x/y): the sign is that of x."""
+    a, b = promoted(x, y)
+    if a.type.is_float:
+        return a.graph.apply("fmod", a, b)
+    rest = remainder(abs(a), abs(b))
+    return a.graph.apply("where", a < 0, -rest, rest)
+
+
+@function("divmod", np.divmod)
+def divmod_(x: Any, y: Any) -> tuple[Variable, Variable]:
+    """`floor_divide` and `remainder` together."""
+    a, b = promoted(x, y)
+    return floor_divide(a, b), remainder(a, b)
+
+
+@function("power", np.power)
 def power(x: Any, y: Any) -> Variable:
     """x to the power y. Small constant exponents become products, which is faster and no less accurate."""
-    exponent = y if type(y) in (int, float) else None
-    if exponent is not None and isinstance(x, Variable):
-        short = _short_power(x, exponent)
+    if isinstance(x, Variable) and (is_number(y) or isinstance(y, np.generic)):
+        if x.dtype in ("int32", "int64") and isinstance(y, (int, np.integer)) and y < 0:
+            raise ArgumentError(
+                describe(
+                    "integers to negative integer powers are not integers",
+                    got=f"`x ** {y}` with x of {x.dtype}",
+                    source=x.graph._user_source(),
+                    fix='write a float exponent, or convert: `x.astype("float64")`',
+                )
+            )
+        exact = is_number(y) or promote(x.dtype, y.dtype.name) == x.dtype
+        short = _short_power(x, y if is_number(y) else y.item()) if exact else None
         if short is not None:
             return short
     a, b = promoted(x, y)
     if a.dtype in ("int32", "int64"):
         return a.graph.apply("integer_power", a, b)
+    return float_power_of(a, b)
+
+
+def float_power_of(a: Variable, b: Variable) -> Variable:
+    """The power of operands turned into a floating dtype."""
     return a.graph.apply("power", astype(a, as_float(a.dtype)), astype(b, as_float(b.dtype)))
+
+
+@function("float_power", np.float_power)
+def float_power(x: Any, y: Any) -> Variable:
+    """x to the power y in float64 whatever the operands."""
+    a, b = operands(x, y)
+    exponent = y if is_number(y) else astype(b, "float64")
+    result: Variable = power(astype(a, "float64"), exponent)
+    return result
 
 
 def _short_power(x: Variable, exponent: float) -> Variable | None:

@@ -14,6 +14,7 @@ from graphad.ir.operation import (
     Op,
     Params,
     Partial,
+    Sample,
     Scalar,
     function,
     register,
@@ -31,17 +32,20 @@ def operands(*values: Any) -> tuple[Variable, ...]:
     Python numbers take the dtype that NumPy's weak promotion gives them beside the others; arrays become constants.
     """
     graph = common_graph(values)
-    dtypes = [v.dtype if isinstance(v, Variable) else np.asarray(v).dtype.name for v in values if not _is_number(v)]
+    dtypes = [v.dtype if isinstance(v, Variable) else np.asarray(v).dtype.name for v in values if not is_number(v)]
     like = promote(*dtypes) if len(set(dtypes)) > 1 else dtypes[0]
     return tuple(
-        v if isinstance(v, Variable) and v.graph is graph
-        else graph.const(v, scalar_dtype(v, like)) if _is_number(v)
+        v
+        if isinstance(v, Variable) and v.graph is graph
+        else graph.const(v, scalar_dtype(v, like))
+        if is_number(v)
         else graph.owned(v)
         for v in values
-    )  # fmt: skip
+    )
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is a Python number, whose dtype follows the other operands."""
     return type(value) in (int, float, bool)
 
 
@@ -80,7 +84,26 @@ def float_dtype(types: tuple[TensorType, ...]) -> str:
     return dtype
 
 
-def broadcast_type(dtype: Callable[[tuple[TensorType, ...]], str]) -> Callable[[tuple[TensorType, ...], Params], TensorType]:  # fmt: skip
+def number_dtype(types: tuple[TensorType, ...]) -> str:
+    """The one dtype of all operands, not bool."""
+    dtype = same_dtype(types)
+    if dtype == "bool":
+        raise DtypeError("a number expected, got bool")
+    return dtype
+
+
+def real_or_complex(real: Callable[..., Any], complex_: Callable[..., Any]) -> Callable[..., Any]:
+    """A reference that takes complex arrays too where NumPy's function does not, for complex steps in tests."""
+
+    def reference(*arrays: Any) -> Any:
+        return (complex_ if any(np.iscomplexobj(a) for a in arrays) else real)(*arrays)
+
+    return reference
+
+
+def broadcast_type(
+    dtype: Callable[[tuple[TensorType, ...]], str],
+) -> Callable[[tuple[TensorType, ...], Params], TensorType]:
     """Typing rule: operands broadcast; `dtype(types)` gives the dtype."""
 
     def infer(types: tuple[TensorType, ...], params: Params) -> TensorType:
@@ -106,8 +129,12 @@ def elementwise(
     analytic: bool = False,
     cost: float = 1.0,
     arity: int | None = None,
+    samples: tuple[Sample, ...] = (),
 ) -> Op:
-    """Register an elementwise operation; the arity is the number of partials."""
+    """Register an elementwise operation; the arity is the number of partials.
+
+    `samples` are needed where operands have other dtypes than float64 or where there are parameters.
+    """
     derivative = Elementwise(partials) if isinstance(partials, tuple) else partials
     count = arity if arity is not None else len(partials) if isinstance(partials, tuple) else 1
     return register(
@@ -122,11 +149,14 @@ def elementwise(
             domain=domain * count if len(domain) == 1 else domain,
             analytic=analytic,
             cost=cost,
+            samples=samples,
         )
     )
 
 
-def unary_function(name: str, *numpy_functions: Callable[..., Any], op: str | None = None, doc: str = "") -> Callable[[Any], Variable]:  # fmt: skip
+def unary_function(
+    name: str, *numpy_functions: Callable[..., Any], op: str | None = None, doc: str = ""
+) -> Callable[[Any], Variable]:
     """Publish the builder function of a unary floating operation."""
     op_name = op or name
 
@@ -141,17 +171,22 @@ def unary_function(name: str, *numpy_functions: Callable[..., Any], op: str | No
 
 
 def normalize_axes(axis: Any, rank: int) -> tuple[int, ...]:
-    """Axes as a sorted tuple of numbers from 0 to rank−1; None means all."""
+    """Axes as a sorted tuple of numbers from 0 to rank-1; None means all."""
     if axis is None:
         return tuple(range(rank))
     listed = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    return tuple(sorted(normalize_axis(a, rank) for a in listed)) if len(listed) > 1 else (normalize_axis(listed[0], rank),) if listed else ()  # fmt: skip
+    return (
+        tuple(sorted(normalize_axis(a, rank) for a in listed))
+        if len(listed) > 1
+        else (normalize_axis(listed[0], rank),)
+        if listed
+        else ()
+    )
 
 
 def normalize_axis(axis: Any, rank: int) -> int:
-    """An axis as a number from 0 to rank−1; raises `ShapeError` outside."""
+    """An axis as a number from 0 to rank-1; raises `ShapeError` outside."""
     number = int(axis)
     if not -rank <= number < rank:
         raise ShapeError(f"axis {number} does not exist in an array of {rank} axes")
     return number % rank
-

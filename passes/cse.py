@@ -18,7 +18,7 @@ APART = frozenset({"input", "placeholder"})
 
 
 def merge_equal(graph: Graph) -> Graph:
-    """The graph with one node for each distinct computation. Linear in nodes.
+    """The graph with one node for each distinct computation; itself where all are distinct. Linear in nodes.
 
     >>> g = Graph("f")
     >>> x, y = g.input("x"), g.input("y")
@@ -40,7 +40,8 @@ def merge_equal(graph: Graph) -> Graph:
         first = known.setdefault((node.op, operands, node.params, node.region), len(new.nodes))
         return first if first < len(new.nodes) else None
 
-    return rebuild(graph, merge)
+    new = rebuild(graph, merge)
+    return new if len(new.nodes) < len(graph.nodes) else graph
 
 
 @dataclass(frozen=True)

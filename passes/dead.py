@@ -9,7 +9,7 @@ from passes.base import Pass
 
 
 def remove_dead(graph: Graph) -> Graph:
-    """The graph without unneeded nodes and repeated requirements.
+    """The graph without unneeded nodes and repeated requirements; itself where there are none.
 
     >>> g = Graph("f")
     >>> x = g.input("x")
@@ -21,9 +21,11 @@ def remove_dead(graph: Graph) -> Graph:
       %1: float64[] = add x x
       output y = %1
     """
-    live = sorted(keep(graph, graph.outputs.values()))
-    new = rebuild(graph, lambda new, old, node, args: None, live=live)
+    live = keep(graph, graph.outputs.values()) | set(graph.inputs.values())
     distinct = {(r.kind, r.left, r.right): r for r in reversed(graph.requirements)}
+    if len(live) == len(graph.nodes) and len(distinct) == len(graph.requirements):
+        return graph
+    new = rebuild(graph, lambda new, old, node, args: None, live=sorted(live))
     new.requirements = list(reversed(distinct.values()))
     return new
 

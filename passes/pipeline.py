@@ -51,8 +51,8 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph,
     Arguments:
         passes: in order; a pass may occur several times.
 
-    Returns the last graph and one record per pass. Raises `PassError` with the program before and after where a pass
-    fails, returns a wrong graph, or changes the name, inputs or outputs.
+    Returns the last graph and one record per pass; a pass that left the graph alone does not run on it again. Raises
+    `PassError` with the program before and after where a pass fails, returns a wrong graph, or changes the name, inputs or outputs.
 
     >>> g = Graph("f")
     >>> x = g.input("x")
@@ -66,9 +66,11 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph,
     """
     statistics: list[PassStatistics] = []
     flops = graph_flops(graph)
+    idle: set[Pass] = set()  # passes that have nothing to do on the present graph; being pure, they need not run again
     for one in passes:
         start = perf_counter()
-        after = _run(one, graph)
+        after = graph if one in idle else _run(one, graph)
+        idle = {*idle, one} if after is graph else set()
         seconds = perf_counter() - start
         new_flops = flops if after is graph else graph_flops(after)
         statistics.append(

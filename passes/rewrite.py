@@ -13,11 +13,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from graphad.ir.graph import Frozen, Graph, Node, rebuild
-from graphad.ir.types import Shape, TensorType
+from graphad.ir.types import Requirement, Shape, TensorType
 from passes.cse import COMMUTATIVE
 from passes.dead import remove_dead
 
 ANY = "*"
+CONSTANT = "constant"
+HEADS = {"const": CONSTANT, "broadcast_to": CONSTANT}
 BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 
 
@@ -77,6 +79,11 @@ class Rule:
         """The parsed replacement."""
         return parse(self.replacement)
 
+    @cached_property
+    def heads(self) -> frozenset[str]:
+        """What must be among the operands for matching to be worth a try: operations, `CONSTANT` for a literal."""
+        return frozenset(t.op or CONSTANT for t in self.left.terms if not t.hole)
+
     @property
     def roots(self) -> tuple[str, ...]:
         """The operations at the root of which the rule can apply."""
@@ -101,6 +108,7 @@ class Structural:
     roots: tuple[str, ...]
     function: Callable[[Rewriter, Node], int | None]
     reason: str
+    heads: frozenset[str] = frozenset()
 
     def apply(self, rewriter: Rewriter, node: Node) -> int | None:
         """The id of the replacement, None where the rewrite does not apply."""
@@ -120,12 +128,13 @@ class Rewriter:
         self.fired = fired
         self.region = 0
         self.uses: dict[int, int] = {}
+        self.required: list[Requirement] = []
 
     def rewrite(self, node: Node) -> int | None:
         """The replacement of a node that is not yet part of the graph, None to leave it as it is."""
+        below = {HEADS.get(op := self.nodes[a].op, op) for a in node.args}
         for rule in self.table.get(node.op, self.table[ANY]):
-            result = rule.apply(self, node)
-            if result is not None:
+            if rule.heads <= below and (result := rule.apply(self, node)) is not None:
                 self.fired.append(rule.name)
                 return result
         return None
@@ -193,7 +202,7 @@ def match(rewriter: Rewriter, term: Term, node_id: int, holes: dict[str, int]) -
 
 def match_operands(rewriter: Rewriter, term: Term, node: Node, holes: dict[str, int]) -> dict[str, int] | None:
     """Like `match` for the operands of a node of the term's operation; those of commutative ones in either order."""
-    orders = [node.args, node.args[::-1]] if node.op in COMMUTATIVE else [node.args]
+    orders = (node.args, node.args[::-1]) if node.op in COMMUTATIVE else (node.args,)
     for args in orders:
         trial: dict[str, int] | None = dict(holes)
         for part, arg in zip(term.terms, args, strict=True):
@@ -240,4 +249,7 @@ def apply_rewrites(graph: Graph, table: Mapping[str, Sequence[Rewrite]]) -> Grap
         return result
 
     new = rebuild(graph, replace)
-    return remove_dead(new) if fired else graph
+    if not fired or rewriter is None:
+        return graph
+    new.requirements.extend(rewriter.required)
+    return remove_dead(new)

@@ -1,7 +1,8 @@
 """Rewrite expressions into cheaper, more exact or more stable ones: a table of patterns and their replacements.
 
 All rewrites hold for real numbers; in floating-point numbers they are exact, or their result is nearer to the exact
-one (`log(1 + x)`), also where the expression as written overflows (`log(sum(exp(x)))`). Signs of zeros are not kept.
+one (`log(1 + x)`), also where the expression as written overflows (`log(sum(exp(x)))`). Signs of zeros are not kept,
+and log(sum(exp(x))) over an axis that turns out to be empty is an error, not -inf: there is no maximum to subtract.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphad.ir.graph import Graph, Node
+from graphad.ops.extents import at_most
 from passes.base import Pass
 from passes.rewrite import ANY, Rewrite, Rewriter, Rule, Structural, apply_rewrites, dispatch
 from passes.shape_rewrites import (
@@ -34,7 +36,7 @@ def stable_log_sum_exp(rewriter: Rewriter, node: Node) -> int | None:
     if total.op != "sum" or nodes[total.args[0]].op != "exp":
         return None
     exponent = nodes[total.args[0]].args[0]
-    if is_shifted(rewriter, exponent):
+    if is_shifted(rewriter, exponent) or not nonempty(rewriter, exponent, total):
         return None
     top, shifted = shift_by_maximum(rewriter, exponent, total.param("axes"))
     logarithm = rewriter.make("log", rewriter.make("sum", rewriter.make("exp", shifted), axes=total.param("axes")))
@@ -50,6 +52,8 @@ def stable_softmax(rewriter: Rewriter, node: Node) -> int | None:
     if above.op != "exp" or total.op != "sum" or nodes[total.args[0]] != above or is_shifted(rewriter, above.args[0]):
         return None
     axes = total.param("axes")
+    if not nonempty(rewriter, above.args[0], total):
+        return None
     _, shifted = shift_by_maximum(rewriter, above.args[0], axes)
     power = rewriter.make("exp", shifted)
     shape = tuple(1 if a in axes else e for a, e in enumerate(above.type.shape))
@@ -69,6 +73,18 @@ def shift_by_maximum(rewriter: Rewriter, x: int, axes: tuple[int, ...]) -> tuple
     top = rewriter.make("where", finite, maximum, rewriter.const(0.0, kind.dtype))
     kept = rewriter.make("reshape", top, shape=tuple(1 if a in axes else e for a, e in enumerate(kind.shape)))
     return top, rewriter.make("sub", x, kept)
+
+
+def nonempty(rewriter: Rewriter, x: int, reduction: Node) -> bool:
+    """Whether the axes of x that are reduced hold an element; for symbolic sizes this becomes a requirement."""
+    extents = [rewriter.nodes[x].type.shape[a] for a in reduction.param("axes")]
+    if 0 in extents:
+        return False
+    line = tuple(reduction.source) if reduction.source else None
+    for extent in extents:
+        wanted = at_most(1, extent, "log of a sum of exponentials over an empty axis")
+        rewriter.required.extend(r._replace(source=line) for r in wanted)
+    return True
 
 
 def is_shifted(rewriter: Rewriter, exponent: int) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -376,7 +377,7 @@ class Graph:
         if self._source is not None:
             return self._source
         frame = sys._getframe(1)
-        while frame is not None and frame.f_code.co_filename.startswith(HIDDEN):
+        while frame is not None and _hidden(frame.f_code.co_filename):
             frame = frame.f_back  # type: ignore[assignment]
         return Source(frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
 
@@ -401,6 +402,12 @@ class Graph:
                 continue
             self.require(requirement._replace(source=source, reason=f"`{name}`: {requirement.reason}"))
         return result, tuple(kept)
+
+
+@cache
+def _hidden(filename: str) -> bool:
+    """Whether a file's lines are no user's: those of graphad, its passes and NumPy."""
+    return filename.startswith(HIDDEN)
 
 
 def keep(graph: Graph, ids: Iterable[int]) -> set[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +61,8 @@ class Requirement(NamedTuple):
 
 def as_dtype(dtype: object) -> str:
     """The name of a supported dtype from anything that NumPy accepts as one."""
+    if type(dtype) is str and dtype in DTYPES:
+        return dtype
     try:
         name = np.dtype(dtype).name  # type: ignore[call-overload]
     except TypeError as error:
@@ -81,7 +83,7 @@ def as_shape(shape: object) -> Shape:
     return tuple(sizes.as_extent(e) for e in shape)
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote(*dtypes: str) -> str:
     """NumPy's common dtype of arrays of these dtypes.
 
@@ -91,7 +93,7 @@ def promote(*dtypes: str) -> str:
     return as_dtype(np.result_type(*dtypes))
 
 
-@lru_cache(maxsize=None)
+@cache
 def as_float(dtype: str) -> str:
     """The dtype in which a function such as `sin` answers for an argument of `dtype`: integers become float64."""
     return dtype if dtype in FLOATS else "float64"

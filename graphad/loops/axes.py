@@ -12,11 +12,10 @@ from collections.abc import Iterable
 
 from graphad.ir.sizes import Extent, Size, evaluate, names
 from graphad.loops.ir import Access, Program, Statement
+from graphad.loops.lower import DEFAULT_SIZE, UNROLL_ALWAYS
 
-UNROLL_ALWAYS = 4
 UNROLL_UP_TO = 16
 UNROLLED_COPIES = 64
-DEFAULT_SIZE = 1000
 SIBLINGS_UP_TO = 60
 
 

@@ -19,6 +19,7 @@ from graphad.loops.ir import ZERO, Access, Index, IndexValue, Literal, Operand, 
 from graphad.loops.views import View, number, plain, stretched, whole
 
 DEFAULT_SIZE = 1000
+UNROLL_ALWAYS = 4
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def lower(graph: Graph) -> Program:
             low.results[node_id] = lower_node(low, node_id, node)
     for name, node_id in graph.outputs.items():
         _output(low, name, node_id)
-    _drop_unread(low.program)
+    drop_unread(low.program)
     return low.program
 
 
@@ -299,8 +300,8 @@ def _output(low: Lowering, name: str, node_id: int) -> None:
     low.program.outputs.append(var)
 
 
-def _drop_unread(program: Program) -> None:
-    """Remove statements whose variable nobody reads (copies that a later decision made needless)."""
+def drop_unread(program: Program) -> None:
+    """Remove statements that compute what nobody reads."""
     while True:
         read = {access.var for s in program.statements for access in s.reads()}
         kept = [s for s in program.statements if s.out.var in read or s.out.var.role == "output"]

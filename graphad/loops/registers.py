@@ -31,7 +31,7 @@ def split_accumulations(program: Program, axes: Axes) -> None:
 def _split(program: Program, axes: Axes, statement: Statement, tail: set[int]) -> None:
     used = set(statement.out.axes())
     kept = [a for a in statement.axes if (a in used if axes.unrolled(a) else axes.find(a) not in tail)]
-    partial, access, moved = _temporary(program, axes, kept, statement.dtype)
+    partial, access, moved = temporary(program, axes, kept, statement.dtype)
     final = Statement(
         kind=statement.kind,
         operation="{0}",
@@ -46,7 +46,7 @@ def _split(program: Program, axes: Axes, statement: Statement, tail: set[int]) -
     program.statements.append(final)
 
 
-def _temporary(program: Program, axes: Axes, kept: list[int], dtype: str) -> tuple[Var, Access, dict[int, int]]:
+def temporary(program: Program, axes: Axes, kept: list[int], dtype: str) -> tuple[Var, Access, dict[int, int]]:
     """A variable along some axes, its access along them, and further axes of the same classes for a statement."""
     var = Var(f"v{_next(program)}", tuple(axes.extent(a) for a in kept), dtype)
     var.axes = tuple(axes.like(a) for a in kept)
@@ -92,7 +92,7 @@ def _load(program: Program, axes: Axes, reader: Statement, access: Access, made:
     key = (access.var, access.substitute(canonical).indices, extra)
     var = made.get(key)
     if var is None:
-        var, _, moved = _temporary(program, axes, used, access.var.dtype)
+        var, _, moved = temporary(program, axes, used, access.var.dtype)
         var.private = frozenset(extra)
         program.statements.append(
             Statement(

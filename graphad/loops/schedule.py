@@ -9,8 +9,10 @@ from graphad.loops import patterns
 from graphad.loops.axes import Axes
 from graphad.loops.fuse import fuse
 from graphad.loops.ir import Program, Var
+from graphad.loops.layout import straighten
 from graphad.loops.lower import lower
 from graphad.loops.place import Storage, place
+from graphad.loops.recompute import Recomputation
 from graphad.loops.registers import hoist_loads, split_accumulations
 
 assert patterns  # imported for its rules
@@ -25,11 +27,22 @@ class Schedule:
     storage: dict[Var, Storage]
 
 
+ROUNDS = 8
+
+
 def schedule(graph: Graph) -> Schedule:
     """Lower a graph and decide its loops."""
     program = lower(graph)
     axes = Axes(program)
     split_accumulations(program, axes)
     hoist_loads(program, axes)
-    program.body = fuse(program, axes)
-    return Schedule(program, axes, place(program, axes))
+    straighten(program, axes)
+    for _ in range(ROUNDS):
+        program.body = fuse(program, axes)
+        storage = place(program, axes)
+        if not Recomputation(program, axes, storage).run():
+            break
+    else:
+        program.body = fuse(program, axes)
+        storage = place(program, axes)
+    return Schedule(program, axes, storage)

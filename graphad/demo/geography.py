@@ -69,11 +69,12 @@ def great_circle_distances(points: Array) -> Array:
     return np.asarray(2.0 * RADIUS * np.arcsin(np.sqrt(np.clip(haversine, 0.0, 1.0))))
 
 
-def azimuthal_equidistant(points: Array) -> Array:
-    """A flat map about the centroid: distances and directions from the centre are true.
+def azimuthal_equidistant(points: Array, centre: tuple[float, float] | None = None) -> Array:
+    """A flat map about a centre: distances and directions from the centre are true.
 
     Arguments:
         points: latitudes and longitudes in radians, shape (n, 2).
+        centre: latitude and longitude in radians; by default the centroid of the points.
 
     Returns positions in 1000 km, x to the east and y to the north, shape (n, 2).
 
@@ -81,7 +82,7 @@ def azimuthal_equidistant(points: Array) -> Array:
     [[0.0, 1.112], [0.0, -1.112]]
     """
     latitude, longitude = points[:, 0], points[:, 1]
-    centre_latitude, centre_longitude = centroid(points)
+    centre_latitude, centre_longitude = centroid(points) if centre is None else centre
     turn = longitude - centre_longitude
     east = np.cos(latitude) * np.sin(turn)
     north = np.cos(centre_latitude) * np.sin(latitude) - np.sin(centre_latitude) * np.cos(latitude) * np.cos(turn)
@@ -89,6 +90,24 @@ def azimuthal_equidistant(points: Array) -> Array:
     angle = np.arctan2(np.hypot(east, north), towards)
     scale = RADIUS / np.sinc(angle / np.pi)
     return np.stack([scale * east, scale * north], axis=1)
+
+
+def graticule(points: Array, step: float = 10.0) -> list[Array]:
+    """The parallels and meridians around some points, every `step` degrees, on the same map as the points."""
+    centre = centroid(points)
+    low = np.floor(np.degrees(points.min(axis=0)) / step - 1.0) * step
+    high = np.ceil(np.degrees(points.max(axis=0)) / step + 1.0) * step
+    high[0] = min(high[0], 90.0)
+    fine = np.linspace(0.0, 1.0, 121)
+    lines = [
+        np.stack([np.full(fine.shape, latitude), low[1] + fine * (high[1] - low[1])], axis=1)
+        for latitude in np.arange(low[0], high[0] + 1.0, step)
+    ]
+    lines += [
+        np.stack([low[0] + fine * (high[0] - low[0]), np.full(fine.shape, longitude)], axis=1)
+        for longitude in np.arange(low[1], high[1] + 1.0, step)
+    ]
+    return [azimuthal_equidistant(np.radians(line), centre) for line in lines]
 
 
 def centroid(points: Array) -> tuple[float, float]:

@@ -13,12 +13,20 @@ from graphad.errors import ArgumentError, describe
 
 Array = NDArray[np.float64]
 
-INK, PALE, SEA, RED, BLUE = "#1f2933", "#9aa5b1", "#f3f7fa", "#c2410c", "#1d6fa5"
+INK, PALE, SEA, RED, BLUE = "#1f2933", "#829ab1", "#e9f0f5", "#c2410c", "#1d6fa5"
 # Where a name may stand, tried in this order: right, left, above, below, then the corners; in points.
 PLACES = [(5, 0), (-5, 0), (0, 6), (0, -6), (4, 5), (-4, 5), (4, -5), (-4, -5), (9, 8), (-9, 8), (9, -8), (-9, -8)]
 
 
-def draw(path: Path, names: list[str], true: Array, found: Array, descents: list[Descent], limit: float) -> None:
+def draw(
+    path: Path,
+    names: list[str],
+    true: Array,
+    found: Array,
+    descents: list[Descent],
+    limit: float,
+    lines: list[Array],
+) -> None:
     """Write the PNG.
 
     Arguments:
@@ -26,6 +34,7 @@ def draw(path: Path, names: list[str], true: Array, found: Array, descents: list
         true, found: positions in 1000 km on the map projection and as recovered (aligned), shape (n, 2).
         descents: the curves to draw.
         limit: the smallest stress known; the curves show the distance to it.
+        lines: parallels and meridians on the same map.
 
     Raises `ArgumentError` where matplotlib is not installed.
     """
@@ -36,16 +45,16 @@ def draw(path: Path, names: list[str], true: Array, found: Array, descents: list
         raise ArgumentError(describe("the picture needs matplotlib", fix='pip install "graphad[plot]"')) from error
     figure = Figure(figsize=(17.5, 9.6), dpi=150, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(1, 2, width_ratios=[2.1, 1.0], left=0.015, right=0.985, top=0.9, bottom=0.085, wspace=0.11)
+    grid = figure.add_gridspec(1, 2, width_ratios=[1.9, 1.0], left=0.02, right=0.98, top=0.9, bottom=0.085, wspace=0.1)
     atlas, curves = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
-    _map(atlas, true, found)
+    _map(atlas, true, found, lines)
     _curves(curves, descents, limit)
     canvas.draw()
     _label(atlas, canvas, names, found)
     canvas.print_png(str(path))  # type: ignore[no-untyped-call]
 
 
-def _map(axes: Any, true: Array, found: Array) -> None:
+def _map(axes: Any, true: Array, found: Array, lines: list[Array]) -> None:
     error = 1000.0 * np.sqrt(((true - found) ** 2).sum(axis=1))
     axes.set_facecolor(SEA)
     axes.scatter(true[:, 0], true[:, 1], s=64, facecolor="none", edgecolor=PALE, linewidth=0.9, zorder=2,
@@ -57,7 +66,12 @@ def _map(axes: Any, true: Array, found: Array) -> None:
     axes.margins(0.06, 0.05)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
+    frame = (axes.get_xlim(), axes.get_ylim())
+    for line in lines:
+        axes.plot(line[:, 0], line[:, 1], color="white", linewidth=1.1, zorder=1)
+    axes.set_xlim(*frame[0])
+    axes.set_ylim(*frame[1])
+    left, bottom = frame[0][0], frame[1][0]
     axes.plot([left + 0.15, left + 0.65], [bottom + 0.15] * 2, color=INK, linewidth=2.0, solid_capstyle="butt")
     axes.text(left + 0.4, bottom + 0.2, "500 km", ha="center", va="bottom", fontsize=9, color=INK)
     axes.legend(loc="upper left", frameon=False, fontsize=10, labelcolor=INK, borderaxespad=1.0)
@@ -75,9 +89,13 @@ def _curves(axes: Any, descents: list[Descent], limit: float) -> None:
         count = np.arange(1, len(above) + 1)
         axes.plot(count, above, color=color, linewidth=2.0)
         axes.plot(count[-1:], above[-1:], "o", color=color, markersize=5)
+        early = len(count) < max(d.evaluations for d in descents)
+        middle = int(np.searchsorted(-np.log(above), -0.5 * np.log(above[0] * above[-1])))
         axes.annotate(
-            f"{descent.name}\n{descent.evaluations:,} evaluations", (float(count[len(count) // 2]), float(above[len(count) // 2])),
-            xytext=(8, 6), textcoords="offset points", color=color, fontsize=10, va="bottom", ha="left",
+            f"{descent.name}\n{descent.evaluations:,} evaluations",
+            (float(count[min(middle, len(count) - 1)]), float(above[min(middle, len(count) - 1)])),
+            xytext=(10 if early else -10, 0), textcoords="offset points", color=color, fontsize=10, va="center",
+            ha="left" if early else "right",
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -101,7 +119,9 @@ def _label(axes: Any, canvas: Any, names: list[str], points: Array) -> None:
     crowding = np.sort(distance, axis=1)[:, 1 : min(4, len(names))].sum(axis=1)
     frame = axes.get_window_extent(renderer).extents
     for i in np.argsort(crowding):
-        text = axes.annotate(names[i], points[i], xytext=(0, 0), textcoords="offset points", fontsize=8.6, color=INK, zorder=4)
+        text = axes.annotate(
+            names[i], points[i], xytext=(0, 0), textcoords="offset points", fontsize=8.6, color=INK, zorder=4
+        )
         boxes = []
         for place in PLACES:
             _put(text, place)

@@ -13,14 +13,16 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("graphad.errors",),
     ("graphad.ir",),
+    ("graphad.interpret",),
     ("graphad.ops",),
-    ("graphad.ad", "graphad.analysis", "graphad.interpret"),
+    ("graphad.ad", "graphad.analysis"),
     ("graphad.plan",),
     ("passes",),
     ("graphad.loops",),
-    ("graphad.emit",),
+    # What `explain()` prints is made of plain data and stands before the function that it explains.
+    ("graphad.emit", "graphad.report.explain", "graphad.report.tables"),
     ("graphad.compile",),
-    ("graphad.report", "graphad.zero_order", "graphad.trace_modes", "graphad.api", "graphad.testing", "graphad.demo",
+    ("graphad.report", "graphad.zero_order", "graphad.trace_modes", "graphad.trace", "graphad.api", "graphad.testing", "graphad.demo",
      "graphad.cli"),
 )  # fmt: skip
 # The facade itself, which re-exports, and the import that fills the tables before the passes read them.

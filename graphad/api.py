@@ -1,0 +1,200 @@
+"""What users call: derivatives of a graph as compiled functions.
+
+Every function takes a graph and answers a `CompiledFunction` whose arguments are the graph's inputs, then the seeds
+where there are any. `wrt` names inputs and `of` outputs; a name gives the result itself, a list of names a named tuple,
+and None stands for all of floating dtype (one as itself, several as a named tuple). `passes` replaces the default
+pipeline. The derivative graphs themselves come from `graphad.transform`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np  # noqa: F401  (for the examples)
+
+from graphad.ad import transform
+from graphad.ad.transform import Names, scalar_output, select_inputs, select_outputs
+from graphad.compile import CompiledFunction, compile_graph
+from graphad.emit.result import Packing, Record, pack_named
+from graphad.errors import ArgumentError, describe
+from graphad.ir.graph import Graph
+from graphad.plan.modes import Mode, Plan, choose_mode, fixed
+from passes.base import Pass
+from passes.pipeline import DEFAULT
+
+
+def compile(graph: Graph, *, passes: Sequence[Pass] = DEFAULT) -> CompiledFunction:
+    """The value of a graph: `f(*inputs)`.
+
+    One output comes back as itself, several as a named tuple.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("norm")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", np.sqrt((x * x).sum()))
+    >>> f = compile(g)
+    >>> f(np.array([3.0, 4.0]))
+    np.float64(5.0)
+    """
+    plan = Plan((fixed("value", "as built", "no derivative is asked for"),))
+    return compile_graph(graph, plan=plan, passes=passes)
+
+
+def grad(
+    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT
+) -> CompiledFunction:
+    """The gradient of a scalar output: `g(*inputs)`, arrays of the shapes of `wrt`.
+
+    Raises `DifferentiationError` where the output is no scalar, an input is no float, or nothing depends on it.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("square")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", (x * x).sum())
+    >>> grad(g)(np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+    inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
+    parts = [f"d{output}_d{n}" for n in inputs]
+    packing = pack_named("gradient", inputs, parts, alone=_alone(wrt))
+    return compile_graph(transform.grad(graph, inputs, output), packing, _gradient_plan(inputs, output), passes)
+
+
+def value_and_grad(
+    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT
+) -> CompiledFunction:
+    """A scalar output and its gradient in one go: `vg(*inputs) -> (value, gradient)`.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("product")
+    >>> a, b = g.input("a"), g.input("b")
+    >>> g.output("y", a * b)
+    >>> value_and_grad(g)(2.0, b=3.0)
+    (np.float64(6.0), gradient(a=np.float64(3.0), b=np.float64(2.0)))
+    """
+    inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
+    parts = [f"d{output}_d{n}" for n in inputs]
+    packing = Record((output, pack_named("gradient", inputs, parts, alone=_alone(wrt))))
+    derived = transform.value_and_grad(graph, inputs, output)
+    return compile_graph(derived, packing, _gradient_plan(inputs, output), passes)
+
+
+def jvp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[Pass] = DEFAULT) -> CompiledFunction:
+    """Jacobian times vector: `f(*inputs, *tangents) -> (value, tangent)`; by name the tangent of `x` is `x_dot`.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("cube")
+    >>> x = g.input("x")
+    >>> g.output("y", x**3)
+    >>> jvp(g)(2.0, x_dot=1.0)
+    (np.float64(8.0), np.float64(12.0))
+    """
+    inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
+    values = pack_named("value", outputs, outputs, alone=_alone(of))
+    tangents = pack_named("tangent", outputs, [f"{n}_dot" for n in outputs], alone=_alone(of))
+    plan = Plan((fixed(f"jvp of {', '.join(outputs)}", "forward", "one tangent is pushed: one forward sweep"),))
+    return compile_graph(transform.jvp(graph, inputs, outputs), Record((values, tangents)), plan, passes)
+
+
+def vjp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[Pass] = DEFAULT) -> CompiledFunction:
+    """Vector times Jacobian: `f(*inputs, *cotangents) -> (value, gradients)`; by name the cotangent of `y` is `y_bar`.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("squares")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", x * x)
+    >>> vjp(g)(np.array([1.0, 2.0]), y_bar=np.array([1.0, 10.0]))
+    (array([1., 4.]), array([ 2., 40.]))
+    """
+    inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
+    values = pack_named("value", outputs, outputs, alone=_alone(of))
+    gradients = pack_named("gradient", inputs, [f"{n}_bar" for n in inputs], alone=_alone(wrt))
+    plan = Plan((fixed(f"vjp of {', '.join(outputs)}", "reverse", "one cotangent is pulled: one reverse sweep"),))
+    return compile_graph(transform.vjp(graph, inputs, outputs), Record((values, gradients)), plan, passes)
+
+
+def jacobian(
+    graph: Graph, wrt: Names = None, of: Names = None, mode: Mode | None = None, *, passes: Sequence[Pass] = DEFAULT
+) -> CompiledFunction:
+    """Dense Jacobians: `J(*inputs)`, arrays of shape `y.shape + x.shape`.
+
+    Several outputs give a named tuple by output, several inputs one by input inside it.
+
+    Arguments:
+        mode: "forward" or "reverse" for the whole graph; None: forward where the inputs have fewer elements than the
+            outputs at the sizes' hints. The choice and its reason are in `J.plan` and `J.explain()`.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("wave")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", np.stack([x, x * x]))
+    >>> J = jacobian(g)
+    >>> J(np.array([3.0]))
+    array([[[1.]],
+    <BLANKLINE>
+           [[6.]]])
+    >>> J.plan.decisions[0].choice
+    'forward'
+    """
+    if mode not in (None, "forward", "reverse"):
+        raise ArgumentError(describe(f"mode={mode!r}", expected='"forward", "reverse" or None'))
+    inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
+    decision = choose_mode(graph, inputs, outputs, mode)
+    derived = transform.jacobian(graph, inputs, outputs, decision.choice)  # type: ignore[arg-type]
+    rows = [
+        pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs
+    ]
+    return compile_graph(derived, pack_named("jacobian", outputs, rows, alone=_alone(of)), Plan((decision,)), passes)
+
+
+def hessian(
+    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT
+) -> CompiledFunction:
+    """Second derivatives of a scalar output: `H(*inputs)`, an array of shape `x.shape + x.shape`.
+
+    Several inputs give a named tuple of named tuples: `H(...).a.b` has shape `a.shape + b.shape`.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("cubes")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", (x**3).sum())
+    >>> hessian(g)(np.array([1.0, 2.0]))
+    array([[ 6.,  0.],
+           [ 0., 12.]])
+    """
+    inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
+    rows: list[Packing] = [
+        pack_named("row", inputs, [f"d2{output}_d{a}_d{b}" for b in inputs], alone=_alone(wrt)) for a in inputs
+    ]
+    reason = "one forward sweep per input element through the reverse gradient"
+    plan = Plan((fixed(f"d2{output}/d({', '.join(inputs)})2", "forward over reverse", reason),))
+    packing = pack_named("hessian", inputs, rows, alone=_alone(wrt))
+    return compile_graph(transform.hessian(graph, inputs, output), packing, plan, passes)
+
+
+def hvp(
+    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT
+) -> CompiledFunction:
+    """Hessian times vector: `hv(*inputs, *vectors)`; by name the vector that goes with `x` is `x_dot`.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("cubes")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", (x**3).sum())
+    >>> hvp(g)(np.array([1.0, 2.0]), np.array([1.0, 1.0]))
+    array([ 6., 12.])
+    """
+    inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
+    packing = pack_named("product", inputs, [f"Hv_{n}" for n in inputs], alone=_alone(wrt))
+    reason = "one tangent through the reverse gradient: no Hessian is formed"
+    plan = Plan((fixed(f"Hessian of {output} times vector", "forward over reverse", reason),))
+    return compile_graph(transform.hvp(graph, inputs, output), packing, plan, passes)
+
+
+def _alone(names: Names) -> bool:
+    return names is None or isinstance(names, str)
+
+
+def _gradient_plan(inputs: Sequence[str], output: str) -> Plan:
+    reason = "one scalar output: one reverse sweep gives every element"
+    return Plan((fixed(f"d{output}/d({', '.join(inputs)})", "reverse", reason),))

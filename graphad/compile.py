@@ -1,0 +1,151 @@
+"""From a graph to a function: passes, loops, source, the cached module, and the Python function in front of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graphad.analysis.indices import check_graph, index_checks
+from graphad.emit import cache
+from graphad.emit.call import CallPath, Kernel, Stage, make_call, signature
+from graphad.emit.result import Packing, Record
+from graphad.emit.source import Generated, generate
+from graphad.ir.graph import Graph
+from graphad.plan.modes import Plan
+from graphad.report.explain import explain
+from passes.base import Pass
+from passes.inline import inline
+from passes.pipeline import DEFAULT, run_pipeline
+
+_compiling = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a compiled function is made from, and made again from when it is unpickled.
+
+    Arguments:
+        graph: the derivative graph, before passes.
+        packing: how its outputs are handed over.
+        plan: what was decided while the graph was derived.
+        passes: run in order on the graph.
+    """
+
+    graph: Graph
+    packing: Packing
+    plan: Plan
+    passes: tuple[Pass, ...]
+
+
+class CompiledFunction:
+    """A compiled graph. Call it with the graph's inputs, by position or by name; `out=` takes the results' arrays.
+
+    It may be called from several threads at once, and pickles (by its graph; unpickling goes through the cache).
+
+    Attributes:
+        graph: the derivative graph as it was before passes.
+        optimized: the graph after passes, of which the code is made.
+        plan: what was decided and why.
+        statistics: what each pass did.
+        source: the generated module, which needs Numba and NumPy only.
+        jit: the `@njit` function to call inside other `@njit` functions: arrays in, fresh results out, no checks.
+        kernel: the `@njit` function behind the call: inputs, constants and output arrays in, scalars out, no checks.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("line")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", 2.0 * x + 1.0)
+    >>> f = ga.compile(g)
+    >>> f
+    <compiled line(x, *, out=None)>
+    >>> import numpy as np
+    >>> f(np.arange(3.0))
+    array([1., 3., 5.])
+    """
+
+    # `__call__` is a slot, so that a call goes to the generated function without a Python frame between.
+    __slots__ = (
+        "__call__", "__weakref__", "call_source", "generated", "jit", "kernel", "optimized", "recipe", "statistics",
+    )  # fmt: skip
+    __call__: Callable[..., Any]
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        graph = recipe.graph.freeze()
+        # Numba compiles under one lock; holding it here too keeps threads from doing the same work twice.
+        with _compiling:
+            self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
+            kernel, module = _kernel(self.optimized)
+            stages = tuple(_stage(graph, checks, recipe.passes) for checks in index_checks(graph))
+        self.generated: Generated = kernel.generated
+        self.kernel: Any = kernel.function
+        self.jit: Any = getattr(module, kernel.generated.function)
+        function, self.call_source = make_call(CallPath(graph, kernel, stages, recipe.packing))
+        self.__call__ = function
+
+    @property
+    def name(self) -> str:
+        """The name of the graph."""
+        return self.recipe.graph.name
+
+    @property
+    def graph(self) -> Graph:
+        """The derivative graph, before passes."""
+        return self.recipe.graph
+
+    @property
+    def plan(self) -> Plan:
+        """What was decided while the graph was derived."""
+        return self.recipe.plan
+
+    @property
+    def source(self) -> str:
+        """The generated module: stand-alone, readable."""
+        return self.generated.source
+
+    def explain(self, passes: bool = False, width: int = 100) -> str:
+        """What was decided and why, as a text.
+
+        Arguments:
+            passes: show nodes and floating-point operations before and after each pass.
+            width: of the text, in characters.
+        """
+        return explain(self, passes=passes, width=width)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.name}{signature(self.graph)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (CompiledFunction, (self.recipe,))
+
+
+def compile_graph(
+    graph: Graph, packing: Packing | None = None, plan: Plan | None = None, passes: Sequence[Pass] = DEFAULT
+) -> CompiledFunction:
+    """A compiled function of a graph.
+
+    Arguments:
+        packing: how outputs are handed over; None: one as itself, several as a named tuple.
+        plan: recorded as the function's plan.
+        passes: run in order before code is generated.
+    """
+    graph.freeze()
+    if packing is None:
+        names = tuple(graph.outputs)
+        packing = names[0] if len(names) == 1 else Record(names, graph.name, names)
+    return CompiledFunction(Recipe(graph, packing, plan or Plan(), tuple(passes)))
+
+
+def _kernel(graph: Graph) -> tuple[Kernel, Any]:
+    generated = generate(inline(graph))
+    module = cache.load(generated.source)
+    constants = tuple(getattr(module, name) for name in generated.constants)
+    return Kernel(getattr(module, generated.kernel), constants, generated), module
+
+
+def _stage(graph: Graph, checks: Any, passes: Sequence[Pass]) -> Stage:
+    return Stage(checks, _kernel(run_pipeline(check_graph(graph, checks), passes)[0])[0])
+
+

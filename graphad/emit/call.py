@@ -1,0 +1,312 @@
+"""The Python function in front of a kernel: checks, fresh results, and a message where something does not fit.
+
+The function is written for its graph as straight Python text. What it does not see to be right at once (another memory
+order, another type, a wrong size) goes to `CheckedCall`, which converts by the rule of `graphad.emit.arguments` or says
+what is wrong. Dtype, contiguity, alignment and writeability need no line: Numba's dispatcher checks them in C and
+answers TypeError before the kernel starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graphad.analysis.indices import Check, raise_outside
+from graphad.emit.arguments import convert, outputs_for
+from graphad.emit.result import Packing, leaves, pack_expression
+from graphad.errors import ArgumentError, describe
+from graphad.interpret import solve_linear, solve_sizes
+from graphad.ir import sizes
+from graphad.ir.apply import bind_arguments
+from graphad.ir.graph import Graph
+from graphad.ir.sizes import Extent, Size
+from graphad.ir.types import Requirement, Shape, TensorType
+
+if TYPE_CHECKING:
+    from graphad.emit.source import Generated
+
+MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>", "__slots__": ()})()
+EXACT = {"float64": "float", "float32": "float", "bool": "bool"}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled kernel and how to call it: `function(*inputs, *constants, *array outputs) -> scalar outputs`."""
+
+    function: Callable[..., Any]
+    constants: tuple[Any, ...]
+    generated: Generated
+
+    def scalars_of(self, returned: Any) -> dict[str, Any]:
+        """The scalar outputs by name, from what the kernel returned."""
+        names = self.generated.scalars
+        return dict(zip(names, returned if len(names) > 1 else (returned,), strict=True)) if names else {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Index checks that run before the kernel, and the kernel that answers whether one fails."""
+
+    checks: tuple[Check, ...]
+    kernel: Kernel
+
+
+@dataclass(frozen=True)
+class CallPath:
+    """Everything that the Python function of a graph is made of.
+
+    Arguments:
+        graph: as the user derived it, before passes: its names, sizes and requirements are those of messages.
+        packing: how the outputs are handed over.
+    """
+
+    graph: Graph
+    kernel: Kernel
+    stages: tuple[Stage, ...]
+    packing: Packing
+
+    @property
+    def output_types(self) -> dict[str, TensorType]:
+        """The types of all outputs, in order."""
+        return {name: self.graph.nodes[i].type for name, i in self.graph.outputs.items()}
+
+
+def make_call(path: CallPath) -> tuple[Callable[..., Any], str]:
+    """The Python function for a kernel, and its source text.
+
+    The function takes the graph's inputs by position or by name, and `out=`. Raises `ArgumentError` where an input
+    has a name that the function needs for itself.
+    """
+    for name in path.graph.inputs:
+        if name == "out" or name.startswith("__"):
+            raise ArgumentError(
+                describe(f"`{path.graph.name}`: an input can not be called `{name}`", fix="rename it",
+                         source=path.graph.nodes[path.graph.inputs[name]].source)
+            )  # fmt: skip
+    namespace = _namespace(path)
+    source = "\n".join(_lines(path, namespace)) + "\n"
+    exec(compile(source, f"<call of {path.graph.name}>", "exec"), namespace)
+    checked = CheckedCall(path, namespace["__pack"])
+    namespace["__slow"] = checked
+    function = namespace[path.graph.name]
+    function.__signature__ = signature(path.graph)
+    return function, source
+
+
+def signature(graph: Graph) -> Signature:
+    """The signature that a compiled function shows: its inputs, then `out`."""
+    inputs = [Parameter(n, Parameter.POSITIONAL_OR_KEYWORD) for n in graph.inputs]
+    return Signature([*inputs, Parameter("out", Parameter.KEYWORD_ONLY, default=None)])
+
+
+class CheckedCall:
+    """The way for arguments that are not plainly right: convert, diagnose, then run."""
+
+    def __init__(self, path: CallPath, pack: Callable[..., Any]) -> None:
+        self.path = path
+        self.pack = pack
+
+    def __call__(self, given: tuple[Any, ...], rest: tuple[Any, ...], out: Any, unknown: dict[str, Any]) -> Any:
+        """Run with arguments in the order of inputs, `MISSING` where there is none."""
+        path, graph = self.path, self.path.graph
+        bound = self._bind(given, rest, unknown)
+        arrays = {}
+        for name, value in bound.items():
+            node = graph.nodes[graph.inputs[name]]
+            arrays[name] = convert(graph.name, name, value, node.type, node.source)
+        extents = solve_sizes(graph, {name: np.shape(array) for name, array in arrays.items()})
+        fresh = {
+            name: (kind.dtype, tuple(sizes.evaluate(e, extents) for e in kind.shape))
+            for name, kind in path.output_types.items()
+            if kind.rank
+        }
+        outputs = {} if out is None else outputs_for(graph.name, out, tuple(graph.outputs), fresh, bound)
+        for stage in path.stages:
+            if stage.kernel.function(*arrays.values(), *stage.kernel.constants):
+                raise_outside(graph, stage.checks, arrays, extents)
+        for name, (dtype, shape) in fresh.items():
+            if name not in outputs:
+                outputs[name] = np.empty(shape, dtype)
+        kernel = path.kernel
+        written = [outputs[name] for name in kernel.generated.arrays]
+        returned = kernel.function(*arrays.values(), *kernel.constants, *written)
+        values: dict[str, Any] = {**outputs, **kernel.scalars_of(returned)}
+        return self.pack(*[values[name] for name in graph.outputs])
+
+    def _bind(self, given: tuple[Any, ...], rest: tuple[Any, ...], unknown: dict[str, Any]) -> dict[str, Any]:
+        graph = self.path.graph
+        if rest:
+            return bind_arguments(graph, (*given, *rest), unknown)
+        named = {n: v for n, v in zip(graph.inputs, given, strict=True) if v is not MISSING}
+        return bind_arguments(graph, (), {**named, **unknown})
+
+
+# ---------------------------------------------------------------------- the text of the function
+
+
+def _namespace(path: CallPath) -> dict[str, Any]:
+    namespace: dict[str, Any] = {
+        "__missing": MISSING, "__ndarray": np.ndarray, "__empty": np.empty, "__overlap": np.may_share_memory,
+        "__new": tuple.__new__, "__kernel": path.kernel.function,
+    }  # fmt: skip
+    for name in ("float64", "float32", "int64", "int32", "bool"):
+        namespace[f"__{name}"] = np.dtype(name).type
+    for i, constant in enumerate(path.kernel.constants):
+        namespace[f"__c{i}"] = constant
+    for level, stage in enumerate(path.stages):
+        namespace[f"__outside{level}"] = stage.kernel.function
+        for i, constant in enumerate(stage.kernel.constants):
+            namespace[f"__c{level}_{i}"] = constant
+    return namespace
+
+
+def _lines(path: CallPath, namespace: dict[str, Any]) -> Iterator[str]:
+    graph, generated = path.graph, path.kernel.generated
+    local = {name: f"__o{i}" for i, name in enumerate(graph.outputs)}
+    classes: dict[str, type] = {}
+
+    def leaf(name: str) -> str:
+        kind = path.output_types[name]
+        return local[name] if kind.rank else f"__{kind.dtype}({local[name]})"
+
+    result = pack_expression(path.packing, leaf, classes)
+    namespace.update(classes)
+    assert set(leaves(path.packing)) <= set(graph.outputs)
+    yield f"def __pack({', '.join(local.values())}):"
+    yield f"    return {result}"
+    yield ""
+    parameters = "".join(f"{name}=__missing, " for name in graph.inputs)
+    given = "(" + "".join(f"{name}, " for name in graph.inputs) + ")"
+    slow = f"return __slow({given}, __rest, out, __unknown)"
+    yield f"def {graph.name}({parameters}*__rest, out=None, **__unknown):"
+    sized = _size_lines(graph)
+    if sized is not None:
+        binding, conditions = sized
+        yield f"    if {' and '.join(['not __rest', 'not __unknown', *_type_conditions(graph)])}:"
+        yield from (f"        {line}" for line in binding)
+        yield f"        if {' and '.join(conditions) or 'True'}:"
+        yield from (f"            {line}" for line in _output_lines(path, local, slow))
+        yield "            try:"
+        yield from (f"                {line}" for line in _stage_lines(path, slow))
+        arguments = [*generated.inputs, *(f"__c{i}" for i in range(len(path.kernel.constants)))]
+        call = f"__kernel({', '.join([*arguments, *(local[name] for name in generated.arrays)])})"
+        returned = ", ".join(local[name] for name in generated.scalars)
+        yield f"                {returned + ' = ' if returned else ''}{call}"
+        yield "            except TypeError:"
+        yield f"                {slow}"
+        yield f"            return {result}"
+    yield f"    {slow}"
+
+
+def _type_conditions(graph: Graph) -> list[str]:
+    conditions = []
+    for name, node_id in graph.inputs.items():
+        kind = graph.nodes[node_id].type
+        if kind.rank:
+            conditions.append(f"type({name}) is __ndarray and {name}.ndim == {kind.rank}")
+        elif kind.dtype in EXACT:
+            conditions.append(f"(type({name}) is {EXACT[kind.dtype]} or type({name}) is __{kind.dtype})")
+        else:
+            limits = np.iinfo(kind.dtype)
+            exact = f"type({name}) is int and {limits.min} <= {name} <= {limits.max}"
+            conditions.append(f"({exact} or type({name}) is __{kind.dtype})")
+    return conditions
+
+
+def _size_lines(graph: Graph) -> tuple[list[str], list[str]] | None:
+    """The lines that take the sizes from the arguments, and the conditions on them; None where that needs a solver."""
+    lines: list[str] = []
+    bound: dict[str, Extent] = {}
+    axes: list[tuple[Extent, str]] = []
+    for i, (name, node_id) in enumerate(graph.inputs.items()):
+        targets = []
+        for axis, extent in enumerate(graph.nodes[node_id].type.shape):
+            target = f"__d{i}_{axis}"
+            if isinstance(extent, Size) and str(extent).isidentifier() and str(extent) not in bound:
+                target = f"__s_{extent}"
+                bound[str(extent)] = Size.name(target)
+            else:
+                axes.append((extent, target))
+            targets.append(target)
+        if targets:
+            lines.append(f"{', '.join(targets)}, = {name}.shape")
+    solved = _solve_lines(axes, bound)
+    if solved is None:
+        return None
+    conditions = solved[1] + [f"{target} == {_text(extent, bound)}" for extent, target in axes]
+    return lines + solved[0], conditions + _requirement_conditions(graph.requirements, bound)
+
+
+def _solve_lines(axes: Sequence[tuple[Extent, str]], bound: dict[str, Extent]) -> tuple[list[str], list[str]] | None:
+    lines: list[str] = []
+    conditions: list[str] = []
+    for extent, target in axes:
+        unknown = sorted(sizes.names(extent) - set(bound))
+        if not unknown:
+            continue
+        if len(unknown) > 1 or not isinstance(extent, Size):
+            return None
+        known = {n: e for n, e in bound.items() if n != unknown[0]}
+        at0, at1 = (sizes.substitute(extent, {**known, unknown[0]: i}) for i in (0, 1))
+        if not (isinstance(at0, int) and isinstance(at1, int)) or solve_linear(extent, unknown[0], at1, {}) != 1:
+            return None
+        size = f"__s_{unknown[0]}"
+        bound[unknown[0]] = Size.name(size)
+        lines.append(f"{size} = ({target} - {at0}) // {at1 - at0}")
+        conditions.append(f"{size} >= 0")
+    return lines, conditions
+
+
+def _requirement_conditions(requirements: Sequence[Requirement], bound: dict[str, Extent]) -> list[str]:
+    conditions: dict[str, None] = {}
+    for requirement in requirements:
+        relation = "==" if requirement.kind == "equal" else "<="
+        conditions[f"{_text(requirement.left, bound)} {relation} {_text(requirement.right, bound)}"] = None
+    return list(conditions)
+
+
+def _output_lines(path: CallPath, local: dict[str, str], slow: str) -> Iterator[str]:
+    arrays = {name: kind for name, kind in path.output_types.items() if kind.rank}
+    bound: dict[str, Extent] = {n: Size.name(f"__s_{n}") for n in path.graph.size_names}
+    if len(arrays) != 1:
+        yield "if out is not None:"
+        yield f"    {slow}"
+        for name, kind in arrays.items():
+            yield f"{local[name]} = {_fresh(kind, bound)}"
+        return
+    ((name, kind),) = arrays.items()
+    inputs = [n for n, i in path.graph.inputs.items() if path.graph.nodes[i].type.rank]
+    # Two arrays that own their memory can only overlap by being one; that is much cheaper to see.
+    overlaps = "".join(
+        f" and (out is not {n} if out.base is None is {n}.base else not __overlap(out, {n}))" for n in inputs
+    )
+    yield "if out is None:"
+    yield f"    {local[name]} = {_fresh(kind, bound)}"
+    yield f"elif type(out) is __ndarray and out.shape == {_tuple(kind.shape, bound)}{overlaps}:"
+    yield f"    {local[name]} = out"
+    yield "else:"
+    yield f"    {slow}"
+
+
+def _stage_lines(path: CallPath, slow: str) -> Iterator[str]:
+    for level, stage in enumerate(path.stages):
+        constants = [f"__c{level}_{i}" for i in range(len(stage.kernel.constants))]
+        yield f"if __outside{level}({', '.join([*stage.kernel.generated.inputs, *constants])}):"
+        yield f"    {slow}"
+
+
+def _fresh(kind: TensorType, bound: dict[str, Extent]) -> str:
+    shape = _text(kind.shape[0], bound) if kind.rank == 1 else _tuple(kind.shape, bound)
+    return f"__empty({shape})" if kind.dtype == "float64" else f"__empty({shape}, __{kind.dtype})"
+
+
+def _tuple(shape: Shape, bound: dict[str, Extent]) -> str:
+    return "(" + "".join(f"{_text(e, bound)}, " for e in shape) + ")"
+
+
+def _text(extent: Extent, bound: dict[str, Extent]) -> str:
+    return str(sizes.substitute(extent, bound))

@@ -1,0 +1,107 @@
+"""Forward or reverse for a whole graph, chosen by counting sweeps, and the record of the choice.
+
+A forward sweep gives one column of the Jacobian, a reverse sweep one row, and both cost a small multiple of the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from graphad.analysis.cost import TYPICAL
+from graphad.ir import sizes
+from graphad.ir.graph import Graph
+from graphad.ir.sizes import Extent
+
+Mode = Literal["forward", "reverse"]
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One way that could be taken: its cost as an expression in the named sizes, and its value at the hints."""
+
+    choice: str
+    cost: str
+    value: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided, among what, and why.
+
+    `threshold` says at which sizes the decision would be another one; empty where it never is.
+    """
+
+    subject: str
+    choice: str
+    alternatives: tuple[Alternative, ...]
+    reason: str
+    threshold: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All decisions about a compiled function, in the order in which they were made."""
+
+    decisions: tuple[Decision, ...] = ()
+
+
+def choose_mode(graph: Graph, wrt: Sequence[str], of: Sequence[str], mode: Mode | None = None) -> Decision:
+    """Forward or reverse for a dense Jacobian, from the numbers of input and output elements at the hints.
+
+    Arguments:
+        wrt, of: names of inputs and outputs.
+        mode: what the user demands; None to choose. Ties go to reverse.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("pair")
+    >>> x = g.input("x", shape=2)
+    >>> g.output("y", x[:1] * x)
+    >>> choose_mode(g, ["x"], ["y"]).choice
+    'reverse'
+    """
+    columns = _elements(graph, [graph.inputs[n] for n in wrt])
+    rows = _elements(graph, [graph.outputs[n] for n in of])
+    at = {name: graph.hints.get(name, TYPICAL) for name in sorted(sizes.names(columns) | sizes.names(rows))}
+    forward, reverse = sizes.evaluate(columns, at), sizes.evaluate(rows, at)
+    alternatives = (
+        Alternative("forward", str(columns), forward, "sweeps, one per input element"),
+        Alternative("reverse", str(rows), reverse, "sweeps, one per output element"),
+    )
+    subject = f"d({', '.join(of)})/d({', '.join(wrt)})"
+    if mode is not None:
+        return Decision(subject, mode, alternatives, f"mode={mode!r} was asked for")
+    choice: Mode = "forward" if forward < reverse else "reverse"
+    relation = "<" if forward < reverse else ">" if forward > reverse else "="
+    reason = f"{_counted(columns, forward)} input elements {relation} {_counted(rows, reverse)} output elements"
+    assumed = _assumed(graph, at)
+    return Decision(subject, choice, alternatives, reason + assumed, _threshold(choice, columns, rows))
+
+
+def fixed(subject: str, choice: str, reason: str) -> Decision:
+    """The record of a decision that leaves no alternative."""
+    return Decision(subject, choice, (), reason)
+
+
+def _elements(graph: Graph, ids: Sequence[int]) -> Extent:
+    total: Extent = 0
+    for node_id in ids:
+        total = total + graph.nodes[node_id].type.elements
+    return total
+
+
+def _counted(extent: Extent, value: int) -> str:
+    return str(value) if isinstance(extent, int) else f"{extent} = {value}"
+
+
+def _assumed(graph: Graph, at: Mapping[str, int]) -> str:
+    guessed = [f"{name}={value}" for name, value in at.items() if name not in graph.hints]
+    return f" ({', '.join(guessed)} assumed; `hint=` says better)" if guessed else ""
+
+
+def _threshold(choice: Mode, columns: Extent, rows: Extent) -> str:
+    if isinstance(columns - rows, int):
+        return ""
+    return f"reverse once {columns} >= {rows}" if choice == "forward" else f"forward once {columns} < {rows}"

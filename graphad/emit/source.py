@@ -117,13 +117,13 @@ class Writer:
 
     def _signature(self) -> str:
         variables = [*self.program.inputs, *(v for v, _ in self.program.constants), *self.arrays]
-        return f"({', '.join(_numba_type(v) for v in variables)},)"
+        return f"({', '.join(_numba_type(v) for v in variables)}{',' if len(variables) == 1 else ''})"
 
     def _kernel(self) -> str:
         name = self.printer.name
         parameters = [name(v) for v in [*self.program.inputs, *(v for v, _ in self.program.constants), *self.arrays]]
         lines = [
-            f'@njit("{self._signature().replace(",)", ")")}", error_model="numpy", fastmath=FLAGS, nogil=True, cache=True)',
+            f'@njit("{self._signature()}", error_model="numpy", fastmath=FLAGS, nogil=True, cache=True)',
             f"def {self.kernel}({', '.join(parameters)}):",
         ]
         body = [*self._sizes(), *self._allocations(), *self._initial(None), *self._block(self.program.body)]

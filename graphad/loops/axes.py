@@ -63,7 +63,11 @@ class Axes:
     def like(self, axis: int) -> int:
         """A new axis in the class of another."""
         new = self.program.axis(self.program.extents[axis])
-        self.parent.append(self.find(axis))
+        found = self.find(axis)
+        self.parent.append(found)
+        if found not in self.rank_of and not self.unrolled(found):
+            self.rank_of[found] = len(self.order)
+            self.order.append(found)
         self.owners.append(set())
         return new
 

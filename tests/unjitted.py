@@ -1,0 +1,82 @@
+"""Generated modules run as plain Python: what the loops do, without waiting for a compiler.
+
+The kernel's own text is executed; the vector mathematics is replaced by NumPy's and SciPy's functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.special as sc
+
+from graphad.emit.source import Generated, generate
+from graphad.ir.graph import Graph
+from passes.inline import inline
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exp": np.exp, "exp2": np.exp2, "expm1": np.expm1, "log": np.log, "log2": np.log2, "log10": np.log10,
+    "log1p": np.log1p, "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
+    "atan": np.arctan, "atan2": np.arctan2, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh,
+    "acosh": np.arccosh, "atanh": np.arctanh, "cbrt": np.cbrt, "hypot": np.hypot, "pow": np.power,
+    "sigmoid": sc.expit, "softplus": lambda x: np.logaddexp(x, 0), "erf": sc.erf, "erfc": sc.erfc,
+    "lgamma": sc.gammaln, "digamma": sc.digamma, "polygamma": lambda n, x: sc.polygamma(int(n), x),
+    "logaddexp": np.logaddexp, "floordiv": np.floor_divide, "remainder": np.remainder, "maximum": np.maximum,
+    "minimum": np.minimum,
+}  # fmt: skip
+
+
+class _Math:
+    """`math.sqrt` as NumPy has it: NaN instead of an exception."""
+
+    sqrt = staticmethod(np.sqrt)
+    floor = staticmethod(np.floor)
+    ceil = staticmethod(np.ceil)
+    isnan = staticmethod(np.isnan)
+    isinf = staticmethod(np.isinf)
+    isfinite = staticmethod(np.isfinite)
+    copysign = staticmethod(np.copysign)
+    fabs = staticmethod(np.abs)
+    fmod = staticmethod(np.fmod)
+
+
+def namespace() -> dict[str, Any]:
+    """What the text of a kernel may name."""
+    known: dict[str, Any] = {"np": np, "math": _Math, "njit": lambda *a, **k: lambda f: f, "FLAGS": set()}
+    for name, function in FUNCTIONS.items():
+        known.update({name: function, f"{name}_f32": function, f"{name}_int": function})
+    return known
+
+
+def unjitted(graph: Graph) -> Callable[..., dict[str, np.ndarray]]:
+    """The generated function of a graph as Python: takes the inputs by name, answers the outputs by name."""
+    generated = generate(inline(graph))
+    known = namespace()
+    exec(_own_text(generated), known)
+    function = known[generated.function]
+
+    def run(**arrays: Any) -> dict[str, np.ndarray]:
+        arguments = []
+        for name in generated.inputs:
+            kind = graph.nodes[graph.inputs[name]].type
+            array = np.array(arrays[name], dtype=kind.dtype, order="C")
+            arguments.append(array[()] if kind.shape == () else array)
+        with np.errstate(all="ignore"):
+            results = function(*arguments)
+        results = results if len(graph.outputs) > 1 else (results,)
+        types = [graph.nodes[i].type for i in graph.outputs.values()]
+        return {
+            name: np.asarray(value, dtype=kind.dtype)
+            for name, value, kind in zip(graph.outputs, results, types, strict=True)
+        }
+
+    return run
+
+
+def _own_text(generated: Generated) -> str:
+    """The constants, the kernel and the public function, without the vector mathematics."""
+    text = generated.source
+    start = text.index('@njit("(')
+    constants = [line for line in text.splitlines() if line.startswith("CONSTANT_")]
+    return "\n".join(["import base64", *constants, text[start:]])

@@ -52,7 +52,8 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph,
         passes: in order; a pass may occur several times.
 
     Returns the last graph and one record per pass; a pass that left the graph alone does not run on it again. Raises
-    `PassError` with the program before and after where a pass fails, returns a wrong graph, or changes the name, inputs or outputs.
+    `PassError` with the program before and after where a pass fails, returns a wrong graph, or changes the name,
+    inputs or outputs.
 
     >>> g = Graph("f")
     >>> x = g.input("x")

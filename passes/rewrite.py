@@ -58,16 +58,12 @@ def _term(node: ast.expr) -> Term:
 
 @dataclass(frozen=True)
 class Rule:
-    """A rewrite of an expression: `Rule("log1p", "log(1 + x)", "log1p(x)", "1 + x loses the digits of a small x")`.
-
-    `once` names operations: an operand made by one of them must have no other use, where a shared one is no saving.
-    """
+    """A rewrite of an expression: `Rule("log1p", "log(1 + x)", "log1p(x)", "1 + x loses the digits of a small x")`."""
 
     name: str
     pattern: str
     replacement: str
     reason: str
-    once: tuple[str, ...] = ()
 
     @cached_property
     def left(self) -> Term:
@@ -94,15 +90,16 @@ class Rule:
         holes = match_operands(rewriter, self.left, node, {})
         if holes is None:
             return None
-        if any(rewriter.nodes[a].op in self.once and not rewriter.used_once(a) for a in node.args):
-            return None
         result = _build(rewriter, self.right, holes, node)
         return rewriter.fitted(result, node.type)
 
 
 @dataclass(frozen=True)
 class Structural:
-    """A rewrite that a pattern can not say: `function(rewriter, node)` answers the replacement's id or None."""
+    """A rewrite that a pattern can not say: `function(rewriter, node)` answers the replacement's id or None.
+
+    `heads` are operations that must be among the operands for the function to be worth a call.
+    """
 
     name: str
     roots: tuple[str, ...]

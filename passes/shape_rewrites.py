@@ -47,11 +47,15 @@ def reshape_of(rewriter: Rewriter, node: Node) -> int | None:
 
 
 def broadcast_of(rewriter: Rewriter, node: Node) -> int | None:
-    """A broadcast to the same shape, or of a broadcast."""
+    """A broadcast to the same shape, that only adds axes of one element, or of a broadcast."""
     inner = rewriter.nodes[node.args[0]]
     if inner.type.shape == node.type.shape:
         return node.args[0]
-    return rewriter.make("broadcast_to", inner.args[0], shape=node.type.shape) if inner.op == "broadcast_to" else None
+    if (1,) * (node.type.rank - inner.type.rank) + inner.type.shape == node.type.shape:
+        return rewriter.make("reshape", node.args[0], shape=node.type.shape)
+    if not _stretching(rewriter, inner):
+        return None
+    return rewriter.make("broadcast_to", inner.args[0], shape=node.type.shape)
 
 
 def slice_of(rewriter: Rewriter, node: Node) -> int | None:
@@ -86,13 +90,23 @@ def strip_broadcasts(rewriter: Rewriter, node: Node) -> int | None:
     """An elementwise operation on stretched operands: the same on the operands as they are, stretched afterwards."""
     nodes = rewriter.nodes
     op = OPERATIONS.get(node.op)
-    if op is None or not op.elementwise or not any(nodes[a].op == "broadcast_to" for a in node.args):
+    if op is None or not op.elementwise:
         return None
-    args = tuple([nodes[a].args[0] if nodes[a].op == "broadcast_to" else a for a in node.args])
+    args = tuple([nodes[a].args[0] if _stretching(rewriter, nodes[a]) else a for a in node.args])
+    if args == node.args:
+        return None
     shape = _certain_shape([nodes[a].type.shape for a in args])
     if shape is None or not stretches(shape, node.type.shape):
         return None
     return rewriter.fitted(rewriter.remake(node.op, args, node.params), node.type)
+
+
+def _stretching(rewriter: Rewriter, node: Node) -> bool:
+    """Whether a node does what elementwise operations do to their operands anyway: stretch, or add leading axes."""
+    if node.op != "reshape":
+        return node.op == "broadcast_to"
+    shape = rewriter.nodes[node.args[0]].type.shape
+    return (1,) * (node.type.rank - len(shape)) + shape == node.type.shape
 
 
 def _certain_shape(shapes: list[Shape]) -> Shape | None:

@@ -45,24 +45,42 @@ def stable_log_sum_exp(rewriter: Rewriter, node: Node) -> int | None:
 
 
 def stable_softmax(rewriter: Rewriter, node: Node) -> int | None:
-    """exp(x) / sum exp(x) with the maximum subtracted from x: what differentiating log sum exp(x) leaves."""
+    """exp(x) / sum(exp(x)) with the maximum subtracted from x: what differentiating log(sum(exp(x))) leaves."""
     nodes = rewriter.nodes
-    above, below = nodes[node.args[0]], nodes[node.args[1]]
-    total = nodes[below.args[0]] if below.op in ("reshape", "broadcast_to") else below
-    if above.op != "exp" or total.op != "sum" or nodes[total.args[0]] != above or is_shifted(rewriter, above.args[0]):
-        return None
-    axes = total.param("axes")
-    if not nonempty(rewriter, above.args[0], total):
-        return None
-    _, shifted = shift_by_maximum(rewriter, above.args[0], axes)
-    power = rewriter.make("exp", shifted)
-    shape = tuple(1 if a in axes else e for a, e in enumerate(above.type.shape))
-    kept = rewriter.make("reshape", rewriter.make("sum", power, axes=axes), shape=shape)
-    if total is not below and below.type.shape not in (shape, above.type.shape):
-        return None
-    if total is below and axes != tuple(range(len(axes))):
-        return None
-    return rewriter.fitted(rewriter.make("div", power, kept), node.type)
+    for numerator, factor in (node.args, node.args[::-1])[: 1 if node.op == "div" else 2]:
+        above, below = nodes[numerator], without_reshapes(rewriter, nodes[factor])
+        if node.op == "mul":
+            below = without_reshapes(rewriter, nodes[below.args[0]]) if below.op == "reciprocal" else node
+        if above.op != "exp" or below.op != "sum" or nodes[below.args[0]].key != above.key:
+            continue
+        (x,), axes = above.args, below.param("axes")
+        kept = tuple(1 if a in axes else e for a, e in enumerate(above.type.shape))
+        shape = nodes[factor].type.shape
+        if (1,) * (len(kept) - len(shape)) + shape != kept or is_shifted(rewriter, x):
+            continue
+        if not nonempty(rewriter, x, below):
+            continue
+        power = rewriter.make("exp", shift_by_maximum(rewriter, x, axes)[1])
+        total = rewriter.make("reshape", rewriter.make("sum", power, axes=axes), shape=kept)
+        other = total if node.op == "div" else rewriter.make("reciprocal", total)
+        return rewriter.fitted(rewriter.make(node.op, power, other), node.type)
+    return None
+
+
+def without_reshapes(rewriter: Rewriter, node: Node) -> Node:
+    """What lies behind reshapes."""
+    while node.op == "reshape":
+        node = rewriter.nodes[node.args[0]]
+    return node
+
+
+def quotient(rewriter: Rewriter, node: Node) -> int | None:
+    """x * (1/y) as x / y, where 1/y has no other use and as many elements as the result."""
+    for x, inverse in (node.args, node.args[::-1]):
+        below = rewriter.nodes[inverse]
+        if below.op == "reciprocal" and below.type.shape == node.type.shape and rewriter.used_once(inverse):
+            return rewriter.make("div", x, below.args[0])
+    return None
 
 
 def shift_by_maximum(rewriter: Rewriter, x: int, axes: tuple[int, ...]) -> tuple[int, int]:
@@ -80,7 +98,7 @@ def nonempty(rewriter: Rewriter, x: int, reduction: Node) -> bool:
     extents = [rewriter.nodes[x].type.shape[a] for a in reduction.param("axes")]
     if 0 in extents:
         return False
-    line = tuple(reduction.source) if reduction.source else None
+    line = (reduction.source.filename, reduction.source.line) if reduction.source else None
     for extent in extents:
         wanted = at_most(1, extent, "log of a sum of exponentials over an empty axis")
         rewriter.required.extend(r._replace(source=line) for r in wanted)
@@ -112,12 +130,12 @@ TABLE: tuple[Rewrite, ...] = (
     Rule("log_sigmoid", "log(sigmoid(x))", "-softplus(-x)", "sigmoid(x) underflows where the result is about x"),
     Rule("log_exp", "log(exp(x))", "x", "exp(x) overflows and underflows; its logarithm does not"),
     Structural("log_sum_exp", ("log",), stable_log_sum_exp, "exp(x) overflows where the result is about max(x)"),
-    Structural("softmax", ("div",), stable_softmax, "inf / inf for large x"),
+    Structural("softmax", ("div", "mul"), stable_softmax, "inf / inf for large x"),
     # arithmetic
     Rule("square", "x * x", "square(x)", "one operand to read"),
     Rule("twice", "x + x", "2 * x", "exact; lets constants merge"),
     Rule("reciprocal", "1 / x", "reciprocal(x)", "one form for both"),
-    Rule("quotient", "x * reciprocal(y)", "x / y", "one rounding instead of two", once=("reciprocal",)),
+    Structural("quotient", ("mul",), quotient, "one rounding instead of two", heads=frozenset({"reciprocal"})),
     Rule("neg_neg", "-(-x)", "x", "exact"),
     Rule("neg_sub", "-(x - y)", "y - x", "exact"),
     Rule("add_neg", "x + -y", "x - y", "exact"),

@@ -28,7 +28,8 @@ UNARY: tuple[Callable[[Any], Any], ...] = (
     np.sin, np.cos, np.tanh, np.arctan, np.abs, np.negative, np.arcsinh,
     lambda x: 0.5 * x, lambda x: x * 1.0 + 0.0, lambda x: 1.0 / (1.0 + np.exp(-x)), lambda x: np.log(1.0 + np.exp(x)),
     lambda x: np.sqrt(1.0 + x * x), lambda x: np.log(1.0 + np.square(x)), lambda x: np.exp(np.sin(x)) - 1.0,
-    lambda x: -(-x), lambda x: np.sin(x) ** 3, lambda x: np.maximum(x, 0.25), lambda x: np.where(x > 0.1, x, np.sin(x)),
+    lambda x: np.negative(-x),
+    lambda x: np.sin(x) ** 3, lambda x: np.maximum(x, 0.25), lambda x: np.where(x > 0.1, x, np.sin(x)),
 )  # fmt: skip
 BINARY: tuple[Callable[[Any, Any], Any], ...] = (
     lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * np.sin(b), lambda a, b: np.cos(a) * np.tanh(b),

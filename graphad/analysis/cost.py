@@ -20,9 +20,8 @@ TYPICAL = 1000  # the value of a named size without a hint
 
 # No arithmetic and no traffic: what their users read is the operand itself, or is made on the fly.
 VIEWS = frozenset(
-    ("input", "const", "placeholder", "iota", "size_of")
-    + ("reshape", "transpose", "broadcast_to", "slice", "stop_gradient")
-)
+    ("input", "const", "placeholder", "iota", "size_of", "reshape", "transpose", "broadcast_to", "slice")
+) | {"stop_gradient"}
 REDUCTIONS = frozenset({"sum", "prod", "max", "min", "any", "all", "argmax", "argmin"})
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from keyword import iskeyword
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,8 +80,8 @@ class Graph:
     """
 
     def __init__(self, name: str = "graph", *, intern: bool = False) -> None:
-        if not name.isidentifier():
-            raise GraphError(describe(f"`{name}` can not name a graph", expected="a Python identifier"))
+        if not name.isidentifier() or iskeyword(name):
+            raise GraphError(describe(f"`{name}` can not name a graph", expected="a Python identifier, no keyword"))
         self.name = name
         self.nodes: list[Node] = []
         self.inputs: dict[str, int] = {}
@@ -108,8 +109,8 @@ class Graph:
             hint: typical values of the named sizes, for the cost model: a dictionary, or one integer for all.
         """
         self._writable()
-        if not (isinstance(name, str) and name.isidentifier()):
-            raise GraphError(describe(f"`{name}` can not name an input", expected="a Python identifier"))
+        if not (isinstance(name, str) and name.isidentifier()) or iskeyword(name):
+            raise GraphError(describe(f"`{name}` can not name an input", expected="a Python identifier, no keyword"))
         if name in self.inputs:
             raise GraphError(describe(f"input `{name}` is declared twice", fix="choose another name"))
         kind = TensorType(as_dtype(dtype), as_shape(shape))
@@ -423,7 +424,10 @@ def keep(graph: Graph, ids: Iterable[int]) -> set[int]:
 
 
 def rebuild(
-    graph: Graph, replace: Callable[[Graph, int, Node, tuple[int, ...]], int | None], *, live: Sequence[int] | None = None
+    graph: Graph,
+    replace: Callable[[Graph, int, Node, tuple[int, ...]], int | None],
+    *,
+    live: Sequence[int] | None = None,
 ) -> Graph:
     """A new graph made node by node: the one loop on which passes are written.
 

@@ -77,7 +77,9 @@ from graphad.ops.comparison import (
 from graphad.ops.comparison import (
     round_ as round,
 )
+from graphad.ops.contraction import cross, dot, einsum, inner, kron, matmul, outer, tensordot, vdot, vecdot
 from graphad.ops.cumulative import cumprod, cumsum, diff, linear_recurrence
+from graphad.ops.diagonal import diag, diagonal, pad, tril, triu
 from graphad.ops.elementary import (
     acos,
     acosh,
@@ -105,6 +107,7 @@ from graphad.ops.elementary import (
     tan,
     tanh,
 )
+from graphad.ops.indexing import put_along_axis, take, take_along_axis
 from graphad.ops.rearrange import (
     atleast_1d,
     atleast_2d,
@@ -161,6 +164,7 @@ from graphad.ops.reduction import (
 )
 from graphad.ops.source import arange, eye, full, full_like, identity, ones, ones_like, tri, zeros, zeros_like
 from graphad.ops.special import digamma, erf, erfc, lgamma, logaddexp, polygamma, relu, sigmoid, sinc, softplus
+from graphad.ops.statistics import average, logsumexp, mean, norm, std, var
 from graphad.trace import trace
 
 # Every builder function that stands in graphad's table of functions is public under its name.
@@ -197,6 +201,7 @@ __all__ = [
     "atanh",
     "atleast_1d",
     "atleast_2d",
+    "average",
     "bitwise_and",
     "bitwise_or",
     "bitwise_xor",
@@ -211,13 +216,18 @@ __all__ = [
     "cos",
     "cosh",
     "count_nonzero",
+    "cross",
     "cumprod",
     "cumsum",
     "degrees",
+    "diag",
+    "diagonal",
     "diff",
     "digamma",
     "divide",
     "divmod",
+    "dot",
+    "einsum",
     "equal",
     "erf",
     "erfc",
@@ -244,6 +254,7 @@ __all__ = [
     "hvp",
     "hypot",
     "identity",
+    "inner",
     "interpret",
     "invert",
     "isfinite",
@@ -251,6 +262,7 @@ __all__ = [
     "isnan",
     "jacobian",
     "jvp",
+    "kron",
     "less",
     "less_equal",
     "lgamma",
@@ -264,9 +276,12 @@ __all__ = [
     "logical_not",
     "logical_or",
     "logical_xor",
+    "logsumexp",
+    "matmul",
     "matrix_transpose",
     "max",
     "maximum",
+    "mean",
     "meshgrid",
     "min",
     "minimum",
@@ -274,14 +289,18 @@ __all__ = [
     "multiply",
     "nan_to_num",
     "negative",
+    "norm",
     "not_equal",
     "ones",
     "ones_like",
+    "outer",
+    "pad",
     "polygamma",
     "positive",
     "power",
     "prod",
     "ptp",
+    "put_along_axis",
     "radians",
     "ravel",
     "reciprocal",
@@ -304,19 +323,28 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "std",
     "stop_gradient",
     "subtract",
     "sum",
     "swapaxes",
+    "take",
+    "take_along_axis",
     "tan",
     "tanh",
+    "tensordot",
     "tile",
     "trace",
     "transform",
     "transpose",
     "tri",
+    "tril",
+    "triu",
     "trunc",
     "value_and_grad",
+    "var",
+    "vdot",
+    "vecdot",
     "vjp",
     "vsplit",
     "vstack",

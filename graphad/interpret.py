@@ -63,26 +63,47 @@ def solve_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str
     bound: dict[str, int] = {}
     owner: dict[str, str] = {}
     checks: list[tuple[str, int, Extent, int]] = []
+    declarations = {name: graph.nodes[graph.inputs[name]] for name in shapes}
     for name, shape in shapes.items():
-        declared = graph.nodes[graph.inputs[name]].type.shape
+        declared = declarations[name].type.shape
         if len(declared) != len(shape):
-            expected = f"{len(declared)} axes {_show(declared)}"
-            raise ShapeError(describe(f"`{graph.name}`: wrong rank of `{name}`", expected=expected, got=f"shape {shape}"))
+            raise ShapeError(
+                describe(
+                    f"`{graph.name}`: wrong rank of `{name}`",
+                    expected=f"{len(declared)} axes: {_show(declared)}",
+                    got=f"{len(shape)} axes: {shape}",
+                    source=declarations[name].source,
+                    fix="reshape the argument, or declare the input with this rank; nothing is broadcast silently",
+                )
+            )
         for axis, (extent, got) in enumerate(zip(declared, shape, strict=True)):
             checks.append((name, axis, extent, got))
     for name, _, extent, got in sorted(checks, key=lambda c: len(str(c[2]))):
         if isinstance(extent, Size) and len(unknown := sorted(extent.names() - set(bound))) == 1:
             solved = solve_linear(extent, unknown[0], got, bound)
-            if solved is not None:
+            if solved is not None and solved >= 0:
                 bound[unknown[0]], owner[unknown[0]] = solved, name
     for name, axis, extent, got in checks:
         if unbound := sizes.names(extent) - set(bound):
-            raise ShapeError(describe(f"`{graph.name}`: size `{min(unbound)}` can not be told from the arguments"))
+            raise ShapeError(
+                describe(
+                    f"`{graph.name}`: no size `{min(unbound)}` gives axis {axis} of `{name}` its length",
+                    expected=f"{extent} for some {min(unbound)} >= 0",
+                    got=str(got),
+                    source=declarations[name].source,
+                    fix=f"pass a length that {extent} can take, and make `{min(unbound)}` an axis of its own",
+                )
+            )
         if (value := sizes.evaluate(extent, bound)) != got:
             shared = [f"{s}={bound[s]} by `{owner[s]}`" for s in sorted(sizes.names(extent))]
-            expected = f"{extent}" + (f" = {value} ({', '.join(shared)})" if shared else "")
             raise ShapeError(
-                describe(f"`{graph.name}`: wrong size of axis {axis} of `{name}`", expected=expected, got=str(got))
+                describe(
+                    f"`{graph.name}`: wrong size of axis {axis} of `{name}`",
+                    expected=f"{extent}" + (f" = {value} ({', '.join(shared)})" if shared else ""),
+                    got=f"{got} in shape {shapes[name]}",
+                    source=declarations[name].source,
+                    fix="pass arrays that agree with the declared shapes; nothing is broadcast silently",
+                )
             )
     check_requirements(graph, bound)
     return bound
@@ -99,6 +120,7 @@ def check_requirements(graph: Graph, bound: Mapping[str, int]) -> None:
                     f"`{graph.name}`: {requirement.reason}",
                     expected=f"{requirement.left} {relation} {requirement.right}",
                     got=values,
+                    fix="pass arrays of sizes that the graph allows",
                     source=requirement.source,  # type: ignore[arg-type]
                 )
             )

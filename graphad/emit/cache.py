@@ -231,11 +231,11 @@ class ReducedCode(caching.CompileResultCacheImpl):
         return not (cres.library.has_dynamic_globals or any(not x.can_cache for x in cres.lifted))
 
 
-def _cache_of(py_func: Any) -> caching.FunctionCache:
+def _cache_of(py_func: Any) -> Any:
     """The cache of a function: graphad's for generated modules, Numba's own for all others."""
     loader = getattr(sys.modules.get(py_func.__module__), "__loader__", None)
-    made: Any = GraphadCache if isinstance(loader, TextLoader) else caching.FunctionCache
-    return made(py_func)
+    kind: Any = GraphadCache if isinstance(loader, TextLoader) else caching.FunctionCache
+    return kind(py_func)
 
 
 def _install() -> None:

@@ -188,17 +188,19 @@ def _lines(path: CallPath, namespace: dict[str, Any]) -> Iterator[str]:
         binding, conditions = sized
         yield f"    if {' and '.join(['not __rest', 'not __unknown', *_type_conditions(graph)])}:"
         yield from (f"        {line}" for line in binding)
-        yield f"        if {' and '.join(conditions) or 'True'}:"
-        yield from (f"            {line}" for line in _output_lines(path, local, slow))
-        yield "            try:"
-        yield from (f"                {line}" for line in _stage_lines(path, slow))
+        if conditions:
+            yield f"        if not ({' and '.join(conditions)}):"
+            yield f"            {slow}"
+        yield from (f"        {line}" for line in _output_lines(path, local, slow))
+        yield "        try:"
+        yield from (f"            {line}" for line in _stage_lines(path, slow))
         arguments = [*generated.inputs, *(f"__c{i}" for i in range(len(path.kernel.constants)))]
         call = f"__kernel({', '.join([*arguments, *(local[name] for name in generated.arrays)])})"
         returned = ", ".join(local[name] for name in generated.scalars)
-        yield f"                {returned + ' = ' if returned else ''}{call}"
-        yield "            except TypeError:"
-        yield f"                {slow}"
-        yield f"            return {result}"
+        yield f"            {returned + ' = ' if returned else ''}{call}"
+        yield "        except TypeError:"
+        yield f"            {slow}"
+        yield f"        return {result}"
     yield f"    {slow}"
 
 

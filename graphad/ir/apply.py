@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from graphad.errors import ArgumentError, ShapeError, describe
@@ -42,16 +43,23 @@ def bind_arguments(graph: Graph, args: tuple[object, ...], kwargs: Mapping[str, 
     names = list(graph.inputs)
     signature = f"`{graph.name}({', '.join(names)})`"
     if len(args) > len(names):
-        raise ArgumentError(describe(f"{signature} takes {len(names)} arguments", got=f"{len(args)} by position"))
+        what = f"{signature} takes {len(names)} arguments"
+        raise ArgumentError(describe(what, expected=", ".join(names), got=f"{len(args)} by position"))
     given = dict(zip(names, args, strict=False))
     for name, value in kwargs.items():
         if name not in graph.inputs:
-            raise ArgumentError(describe(f"{signature} has no argument `{name}`", expected=", ".join(names)))
+            near = get_close_matches(name, names, 1)
+            fix = f"did you mean `{near[0]}`?" if near else "leave it out, or rename it"
+            what = f"{signature} has no argument `{name}`"
+            raise ArgumentError(describe(what, expected=", ".join(names), got=name, fix=fix))
         if name in given:
-            raise ArgumentError(describe(f"{signature} got `{name}` twice, by position and by name"))
+            what = f"{signature} got `{name}` twice, by position and by name"
+            raise ArgumentError(describe(what, fix="pass it once"))
         given[name] = value
     if missing := [n for n in names if n not in given]:
-        raise ArgumentError(describe(f"{signature} lacks {', '.join(f'`{n}`' for n in missing)}"))
+        what = f"{signature} lacks {', '.join(f'`{n}`' for n in missing)}"
+        got = ", ".join(given) if given else "no argument"
+        raise ArgumentError(describe(what, expected=", ".join(names), got=got, fix="pass it by position or by name"))
     return {name: given[name] for name in names}
 
 

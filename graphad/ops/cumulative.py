@@ -199,5 +199,7 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     along = axis_of(value, axis, "diff")
     for _ in range(n):
         rest = value.shape[along] - 1
+        if isinstance(rest, int) and rest < 1:
+            return sliced(value, along, 0, 0)
         value = sliced(value, along, 1, rest) - sliced(value, along, 0, rest)
     return value

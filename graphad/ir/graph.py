@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from keyword import iskeyword
 from functools import cache
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -78,6 +78,7 @@ class Writer:
         self.scalars = [v for v in self.program.outputs if not v.shape]
         for var in [*self.program.inputs, *self.program.outputs]:
             self.printer.name(var)
+        self.batch = self.printer.names.new("batch")
 
     # ------------------------------------------------------------------ the module
 
@@ -256,15 +257,16 @@ class Writer:
         shapes = [(inner, rows) if turned[0] else (rows, inner), (columns, inner) if turned[1] else (inner, columns), (rows, columns)]
         batched = statement.params["batched"]
         rank = 3 if batched else 2
+        number = self.batch
         texts = []
         for var, shape in zip((left, right, statement.out.var), shapes, strict=True):
             full = (batch, *shape) if batched else shape
             text = name(var) if len(var.shape) == rank else f"{name(var)}.reshape(({', '.join(full)}))"
-            texts.append(f"{text}[b]" if batched else text)
+            texts.append(f"{text}[{number}]" if batched else text)
         first, second = (f"{t}.T" if turn else t for t, turn in zip(texts, turned, strict=False))
         line = f"np.dot({first}, {second}, {texts[2]})"
         if batched:
-            yield f"for b in range({batch}):"
+            yield f"for {number} in range({batch}):"
         yield INDENT * batched + line
 
 

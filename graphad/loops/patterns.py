@@ -139,9 +139,14 @@ def reduction(low: Lowering, node_id: int, node: Node) -> View:
 
 
 def _reduced(low: Lowering, view: View, axes: set[int], kind: str, dtype: str) -> View:
+    """A reduction; the same one asked for twice (an extremum and its position) is made once."""
+    key = (view, tuple(sorted(axes)), kind)
+    if key in low.reduced:
+        return low.reduced[key]
     target = tuple(at(d) for d in range(len(view.shape)) if d not in axes)
     shape = tuple(e for d, e in enumerate(view.shape) if d not in axes)
-    return low.settle(Pending(shape, dtype, (Contribution(view, target),)), kind)
+    low.reduced[key] = low.settle(Pending(shape, dtype, (Contribution(view, target),)), kind)
+    return low.reduced[key]
 
 
 @pattern("argmax", "argmin")

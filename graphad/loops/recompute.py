@@ -7,7 +7,7 @@ reader, or grouping would merge the two computations back into one.
 from __future__ import annotations
 
 from graphad.loops.axes import Axes
-from graphad.loops.ir import Access, Index, Literal, Operand, Program, Statement, Var, at, walk
+from graphad.loops.ir import Access, Index, Literal, Loop, Operand, Program, Statement, Var, at, walk
 from graphad.loops.lower import drop_unread
 from graphad.loops.place import Storage
 from graphad.loops.registers import temporary
@@ -28,12 +28,14 @@ class Recomputation:
 
     def run(self) -> bool:
         """Clone what is worth it; answers whether anything changed."""
-        stored = [v for v, s in self.storage.items() if s.is_array and not v.fixed and self._cheap(v)]
-        targets = {v for v in stored if self._available(v, 0)}
+        targets = {v for v, s in self.storage.items() if s.is_array and not v.fixed and self._cheap(v)}
         readers = [s for s in self.program.statements if id(s) in self.paths]
         for statement in readers:
             for position, operand in enumerate(statement.inputs):
                 if isinstance(operand, Access) and operand.var in targets and self._worth(statement, operand):
+                    path = self.paths[id(statement)]
+                    if not self._available(operand.var, path, 0):
+                        continue
                     statement.inputs[position] = self._clone(statement, operand)
         if self.made:
             drop_unread(self.program)
@@ -47,25 +49,20 @@ class Recomputation:
         plain = all(index.axis is not None for index in writer.out.indices)
         return plain and "/" not in writer.operation and "sqrt" not in writer.operation
 
-    def _available(self, var: Var, depth: int) -> bool:
-        """Whether the inputs of a cheap variable can be had anywhere without storing anything new."""
-        return all(self._ready(o, depth) for o in self.writers[var][0].inputs)
+    def _available(self, var: Var, path: tuple[Loop, ...], depth: int) -> bool:
+        """Whether the inputs of a cheap variable can be had inside some loops without storing anything new."""
+        return all(self._ready(o, path, depth) for o in self.writers[var][0].inputs)
 
-    def _ready(self, operand: Operand, depth: int) -> bool:
+    def _ready(self, operand: Operand, path: tuple[Loop, ...], depth: int) -> bool:
         if not isinstance(operand, Access):
             return True
         if any(not isinstance(a, int) for index in operand.indices for a, _ in index.terms):
             return False
         var = operand.var
         storage = self.storage.get(var)
-        if var.fixed or storage is None or (not storage.home and not self._accumulator(var)):
+        if var.fixed or storage is None or storage.home == path[: len(storage.home)]:
             return True
-        if storage.is_array and not storage.home:
-            return True
-        return depth < DEPTH and self._cheap(var) and self._available(var, depth + 1)
-
-    def _accumulator(self, var: Var) -> bool:
-        return any(s.accumulates for s in self.writers.get(var, ()))
+        return depth < DEPTH and self._cheap(var) and self._available(var, path, depth + 1)
 
     def _worth(self, reader: Statement, read: Access) -> bool:
         """The reader stands in another nest, and the value changes with every one of its loops."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from graphad.ir.graph import Graph
 from graphad.loops import patterns
 from graphad.loops.axes import Axes
+from graphad.loops.delays import Delays
 from graphad.loops.fuse import fuse
 from graphad.loops.ir import Program, Var
 from graphad.loops.layout import straighten
@@ -45,4 +46,5 @@ def schedule(graph: Graph) -> Schedule:
     else:
         program.body = fuse(program, axes)
         storage = place(program, axes)
+    Delays(program, axes, storage).run()
     return Schedule(program, axes, storage)

@@ -88,7 +88,7 @@ def _check_fit(name: str, a: Variable, b: Variable, pairs: Iterable[tuple[Extent
             )
 
 
-@function("matmul", np.matmul)
+@function("matmul", np.matmul, np.linalg.matmul)
 def matmul(x: Any, y: Any) -> Variable:
     """The matrix product of the last two axes; axes before them broadcast, vectors are rows or columns.
 
@@ -139,7 +139,7 @@ def vdot(x: Any, y: Any) -> Variable:
     return _tensordot("vdot", reshaped(a, (a.size,)), reshaped(b, (b.size,)), (0,), (0,))
 
 
-@function("vecdot", np.vecdot)
+@function("vecdot", np.vecdot, np.linalg.vecdot)
 def vecdot(x: Any, y: Any, axis: int = -1) -> Variable:
     """The sum of products along one axis, the others broadcast."""
     a, b = promoted(x, y)
@@ -156,7 +156,7 @@ def outer(x: Any, y: Any, out: Any = None) -> Variable:
     return reshaped(a, (a.size, 1)) * reshaped(b, (1, b.size))
 
 
-@function("tensordot", np.tensordot)
+@function("tensordot", np.tensordot, np.linalg.tensordot)
 def tensordot(x: Any, y: Any, axes: Any = 2) -> Variable:
     """The sum over pairs of axes.
 
@@ -189,7 +189,7 @@ def _tensordot(name: str, a: Variable, b: Variable, left: tuple[int, ...], right
     return multiplied(Term(a, own), Term(b, other), out).value
 
 
-@function("cross", np.cross)
+@function("cross", np.cross, np.linalg.cross)
 def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Variable:
     """The vector product of vectors of three components along an axis (the last by default); others broadcast."""
     a, b = promoted(x, y)

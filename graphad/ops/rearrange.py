@@ -75,7 +75,7 @@ def transpose(x: Variable, axes: Any = None) -> Variable:
     return transposed(x, listed)
 
 
-@function("matrix_transpose", np.matrix_transpose)
+@function("matrix_transpose", np.matrix_transpose, np.linalg.matrix_transpose)
 def matrix_transpose(x: Variable) -> Variable:
     """The last two axes exchanged."""
     return swapaxes(x, -1, -2)

@@ -100,6 +100,8 @@ def position_type(types: Types, params: Params) -> TensorType:
 
 def spread(value: Variable, shape: Shape, axes: Axes) -> Variable:
     """A reduced value repeated along the axes that were reduced from `shape`."""
+    if axes == tuple(range(len(axes))):  # broadcasting puts leading axes there by itself
+        return stretched(value, shape)
     return stretched(with_ones(value, axes), shape)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from graphad.errors import ArgumentError, GraphError, describe
+from graphad.ir.constant import Constant
 from graphad.ir.graph import Graph
+from graphad.ir.constant import Constant
 from graphad.ir.operation import NotDifferentiable, Op, Params, Pattern, Sample, function, register
 from graphad.ir.sizes import Extent, Size, as_extent
 from graphad.ir.types import Requirement, Shape, TensorType, as_dtype, as_shape, scalar_dtype
@@ -45,6 +47,10 @@ register(
         emission=Pattern("const"),
         derivative=CONSTANT,
         cost=0.0,
+        samples=tuple(
+            Sample((), {"value": Constant(np.array(v))}) for v in (2.5, [[1, 2], [3, 4]], [True, False], np.zeros((0, 2)))
+        ),
+        samples=tuple(Sample((), {"value": Constant(np.array(v))}) for v in (2.5, [1, 2], [[True]], np.zeros((0, 2)))),
     )
 )
 register(

@@ -47,9 +47,6 @@ register(
         emission=Pattern("const"),
         derivative=CONSTANT,
         cost=0.0,
-        samples=tuple(
-            Sample((), {"value": Constant(np.array(v))}) for v in (2.5, [[1, 2], [3, 4]], [True, False], np.zeros((0, 2)))
-        ),
         samples=tuple(Sample((), {"value": Constant(np.array(v))}) for v in (2.5, [1, 2], [[True]], np.zeros((0, 2)))),
     )
 )

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from graphad.errors import GraphError, describe
 from graphad.ir.graph import Graph
-from graphad.ir.operation import call, lookup
 from graphad.ir.types import Shape
 from graphad.ir.variable import Variable
+from graphad.ops.build import batched_apply
 
 
 def batch_nodes(graph: Graph, inputs: Mapping[int, Variable], targets: Sequence[int], axes: int) -> list[Variable]:
@@ -33,25 +32,9 @@ def batch_nodes(graph: Graph, inputs: Mapping[int, Variable], targets: Sequence[
         graph.set_source(node.source)
         batched = tuple([a in moved for a in node.args])
         args = tuple([moved[a] if a in moved else Variable(graph, a) for a in node.args])
-        op = lookup(node.op)
-        if op.elementwise:
-            lifted = [lift(a, axes, node.type.rank) if b else a for a, b in zip(args, batched, strict=True)]
-            moved[node_id] = graph.apply(node.op, *lifted, **dict(node.params))
-        elif op.batch is not None:
-            moved[node_id] = op.batch(axes, args, batched, dict(node.params))
-        else:
-            raise GraphError(describe(f"operation `{node.op}` has no batching rule", source=node.source))
+        moved[node_id] = batched_apply(graph, node, args, batched, axes)
     graph.set_source(None)
     return [moved[t] if t in moved else Variable(graph, t) for t in targets]
-
-
-def lift(value: Variable, axes: int, rank: int) -> Variable:
-    """A batched value with axes of extent 1 after its batch axes, so that what follows them has `rank` axes."""
-    missing = rank - (value.ndim - axes)
-    if missing == 0:
-        return value
-    shape: Shape = value.shape[:axes] + (1,) * missing + value.shape[axes:]
-    return call("reshape", value, shape)
 
 
 def stacked(value: Variable, batch_shape: Shape) -> Variable:

@@ -138,6 +138,16 @@ class Variable:
             return call(REDUCED_BY[ufunc.__name__], *inputs, **kwargs)
         if method != "__call__":
             raise GraphError(describe(f"`np.{ufunc.__name__}.{method}` is not supported on variables"))
+        if kwargs:
+            given = ", ".join(f"`{name}=`" for name in sorted(kwargs))
+            raise ArgumentError(
+                describe(
+                    f"`np.{ufunc.__name__}` on variables takes operands only",
+                    got=given,
+                    source=self.graph._user_source(),
+                    fix="variables do not change: use the result, `np.where` and `astype`",
+                )
+            )
         return self._numpy(ufunc, inputs, kwargs)
 
     def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from graphad.errors import DtypeError, ShapeError
+from graphad.errors import DtypeError, GraphError, ShapeError, describe
+from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import (
     Derivative,
     Elementwise,
@@ -16,10 +17,12 @@ from graphad.ir.operation import (
     Partial,
     Sample,
     Scalar,
+    call,
     function,
+    lookup,
     register,
 )
-from graphad.ir.types import Requirement, TensorType, as_dtype, as_float, broadcast, promote, scalar_dtype
+from graphad.ir.types import Requirement, Shape, TensorType, as_dtype, as_float, broadcast, promote, scalar_dtype
 from graphad.ir.variable import Variable, common_graph
 
 STEP = "it is constant between its jumps"
@@ -190,3 +193,30 @@ def normalize_axis(axis: Any, rank: int) -> int:
     if not -rank <= number < rank:
         raise ShapeError(f"axis {number} does not exist in an array of {rank} axes")
     return number % rank
+
+
+def batched_apply(
+    graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[bool, ...], axes: int
+) -> Variable:
+    """The operation of a node on operands of which some have `axes` further leading axes.
+
+    Elementwise operations broadcast; every other operation has a rule in its record.
+    """
+    op = lookup(node.op)
+    params = dict(node.params)
+    if op.elementwise:
+        lifted = [lift(a, axes, node.type.rank) if b else a for a, b in zip(args, batched, strict=True)]
+        return graph.apply(node.op, *lifted, **params)
+    if op.batch is None:
+        raise GraphError(describe(f"operation `{node.op}` has no batching rule", source=node.source))
+    return op.batch(axes, args, batched, params)
+
+
+def lift(value: Variable, axes: int, rank: int) -> Variable:
+    """A batched value with axes of extent 1 after its batch axes, so that what follows them has `rank` axes."""
+    missing = rank - (value.ndim - axes)
+    if missing == 0:
+        return value
+    shape: Shape = value.shape[:axes] + (1,) * missing + value.shape[axes:]
+    result: Variable = call("reshape", value, shape)
+    return result

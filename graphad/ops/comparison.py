@@ -27,6 +27,7 @@ from graphad.ops.build import (
     promoted,
     promoted_float,
     same_dtype,
+    unary_function,
 )
 
 Tangents = tuple[Variable | None, ...]
@@ -99,7 +100,7 @@ elementwise(
 )
 
 
-@function("absolute", np.absolute, np.fabs)
+@function("absolute", np.absolute)
 def absolute(x: Any) -> Variable:
     """|x|; the derivative at 0 is 0."""
     (value,) = operands(x)
@@ -107,6 +108,13 @@ def absolute(x: Any) -> Variable:
 
 
 function("abs")(absolute)
+
+
+@function("fabs", np.fabs)
+def fabs(x: Any) -> Variable:
+    """|x| in a floating dtype: integers become float64."""
+    (value,) = promoted_float(x)
+    return value.graph.apply("abs", value)
 
 
 @function("sign", np.sign)
@@ -135,16 +143,17 @@ def _rounding(
 floor = _rounding("floor", np.floor, reference=np.floor, doc="The largest integer not above x, in the dtype of x.")
 ceil = _rounding("ceil", np.ceil, reference=np.ceil, doc="The smallest integer not below x, in the dtype of x.")
 trunc = _rounding("trunc", np.trunc, np.fix, reference=np.trunc, doc="x without its fraction, in the dtype of x.")
-rint = _rounding("rint", np.rint, reference=np.rint, doc="The nearest integer, halves to even, in the dtype of x.")
+elementwise("rint", Scalar("np.rint({0})"), np.rint, NotDifferentiable(STEP))
+rint = unary_function("rint", np.rint, doc="The nearest integer, halves to even; integers become float64.")
 
 
 @function("round", np.round, np.around)
 def round_(x: Any, decimals: int = 0) -> Variable:
     """x rounded to a number of decimals, halves to even."""
-    if decimals == 0:
-        return rint(x)
     (value,) = operands(x)
     scale = 10.0 ** abs(decimals)
+    if decimals == 0:
+        return rint(value) if value.type.is_float else value
     if not value.type.is_float:
         return value if decimals > 0 else astype(rint(astype(value, "float64") / scale) * scale, value.dtype)
     return rint(value * scale) / scale if decimals > 0 else rint(value / scale) * scale

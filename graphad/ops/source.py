@@ -9,6 +9,7 @@ import numpy as np
 from graphad.errors import ArgumentError, GraphError, describe
 from graphad.ir.constant import Constant
 from graphad.ir.graph import Graph
+from graphad.ir.operation import NotDifferentiable, Op, Params, Pattern, Sample, function, register
 from graphad.ir.sizes import Extent, Size, as_extent
 from graphad.ir.types import Requirement, Shape, TensorType, as_dtype, as_shape, scalar_dtype
 from graphad.ir.variable import Variable

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphad.ad import arith
-from graphad.ir.graph import Graph, Node
+from graphad.ir.graph import Graph, Node, keep
 from graphad.ir.operation import Custom, Elementwise, Linear, Multilinear, NotDifferentiable, lookup
 from graphad.ir.variable import Variable
 
@@ -24,8 +24,7 @@ def push_forward(graph: Graph, seeds: Mapping[int, Variable], targets: Sequence[
     Returns one tangent per target, None where it does not depend on a seed.
     """
     tangents: dict[int, Variable] = dict(seeds)
-    count = max(targets, default=-1) + 1
-    for node_id in range(count):
+    for node_id in sorted(keep(graph, targets)):
         node = graph.nodes[node_id]
         if node_id in seeds or not node.type.is_float or not any(a in tangents for a in node.args):
             continue

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,7 +186,7 @@ def _source(name: str, called: str, function: Callable[..., Any]) -> str:
     """The function's text under another name, without decorators and annotations, with global numbers as literals."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, TypeError) as error:
         raise ArgumentError(
             describe(f"operation `{name}`: the function's source can not be read", fix="give an expression instead")
         ) from error
@@ -233,11 +233,17 @@ class _Literals(ast.NodeTransformer):
 
 
 def _element_by_element(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A reference that calls a Python function for each element."""
+    """A reference that calls a function for each element, compiled: Python raises where Numba answers NaN or inf."""
     plain = getattr(function, "py_func", function)
 
+    @lru_cache(maxsize=1)
+    def compiled() -> Callable[..., Any]:
+        import numba
+
+        return cast("Callable[..., Any]", numba.njit(plain, error_model="numpy"))
+
     def reference(*arrays: Any) -> Any:
-        return np.vectorize(plain, otypes=[np.result_type(*arrays)])(*arrays)
+        return np.vectorize(compiled(), otypes=[np.result_type(*arrays)])(*arrays)
 
     return reference
 

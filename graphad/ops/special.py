@@ -136,7 +136,7 @@ elementwise(
     "digamma",
     vector("digamma"),
     _scipy("psi"),
-    (lambda a, y: polygamma(1, a),),
+    (lambda a, y: a.graph.apply("polygamma", a.graph.const(1, "int64"), a),),
     domain=((0.5, 4.0),),
     analytic=True,
     cost=40.0,

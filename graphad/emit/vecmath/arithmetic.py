@@ -3,31 +3,42 @@
 
 from __future__ import annotations
 
-from graphad.emit.vecmath.bits import _copysign, _floor, _fmod, _maximum, _minimum
+from graphad.emit.vecmath.bits import _copysign, _fabs, _floor, _fma, _maximum, _minimum, _rare_fmod, _select, _trunc
 from graphad.emit.vecmath.decorators import elementary
+from graphad.emit.vecmath.exp_log import INFINITY
+
+
+@elementary
+def _fmod(x: float, y: float) -> float:
+    """The remainder with the sign of x, exactly; the rare large quotients go to the C library."""
+    quotient = _trunc(x / y)
+    rest = _fma(-quotient, y, x)
+    # A quotient rounded up to the next integer leaves a remainder of the other sign.
+    rest = _select((rest < 0.0) != (x < 0.0), rest + _copysign(y, x), rest)
+    rest = _copysign(_select(_fabs(rest) == _fabs(y), 0.0, rest), x)
+    rest = _select(_fabs(y) < INFINITY, rest, x)
+    large = ~(_fabs(quotient) < 4503599627370496.0)
+    return _select(large, _rare_fmod(_select(large, x, 0.0), y), rest)
 
 
 @elementary
 def remainder(x: float, y: float) -> float:
     """The remainder with the sign of the divisor."""
-    r = _fmod(x, y)
-    if r == 0.0:
-        return _copysign(0.0, y)
-    return r + y if (r < 0.0) != (y < 0.0) else r
+    rest = _fmod(x, y)
+    other = (rest < 0.0) != (y < 0.0)
+    return _select(rest == 0.0, _copysign(rest, y), _select(other, rest + y, rest))
 
 
 @elementary
 def floordiv(x: float, y: float) -> float:
     """The largest integer not above x / y."""
-    if y == 0.0:
-        return x / y
-    m = _fmod(x, y)
-    q = (x - m) / y
-    if m != 0.0 and (m < 0.0) != (y < 0.0):
-        q = q - 1.0
-    n = _floor(q)
-    n = n + 1.0 if q - n > 0.5 else n
-    return n if q != 0.0 else _copysign(0.0, x / y)
+    rest = _fmod(x, y)
+    quotient = (x - rest) / y
+    quotient = _select((rest != 0.0) & ((rest < 0.0) != (y < 0.0)), quotient - 1.0, quotient)
+    below = _floor(quotient)
+    below = _select(quotient - below > 0.5, below + 1.0, below)
+    below = _select(quotient == 0.0, _copysign(0.0, x / y), below)
+    return _select(y == 0.0, x / y, below)
 
 
 @elementary

@@ -21,6 +21,72 @@ def _llvm(builder: Any, name: str, args: list[Any]) -> Any:
     return builder.call(builder.module.declare_intrinsic(name, [kind], function), args)
 
 
+VECTOR_LENGTHS = (2, 4, 8, 16)
+
+
+def _declare(module: Any, name: str, kind: Any, operands: int, attributes: str, linkage: str) -> Any:
+    """Declare a function without side effects that must stay a call until the loop is vectorised."""
+    function = ir.Function(module, ir.FunctionType(kind, [kind] * operands), name)
+    function.linkage = linkage
+    # llvmlite's own list of attributes has neither of these.
+    set.add(function.attributes, f"noinline nounwind willreturn memory(none) {attributes}")
+    return function
+
+
+def _guarded_body(function: Any, call: Any, lanes: int) -> None:
+    """Fill in: `call` on every lane if the first operand is not zero in some lane, else zero."""
+    builder = ir.IRBuilder(function.append_basic_block())
+    first = function.args[0]
+    zero = ir.Constant(first.type, [0.0] * lanes if lanes > 1 else 0.0)
+    mask = builder.fcmp_unordered("!=", first, zero)
+    bits = builder.bitcast(mask, ir.IntType(lanes)) if lanes > 1 else mask
+    with builder.if_then(builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0)), likely=False):
+        if lanes == 1:
+            builder.ret(call(builder, list(function.args)))
+        else:
+            result = zero
+            for lane in range(lanes):
+                place = ir.Constant(ir.IntType(32), lane)
+                operands = [builder.extract_element(operand, place) for operand in function.args]
+                result = builder.insert_element(result, call(builder, operands), place)
+            builder.ret(result)
+    builder.ret(zero)
+
+
+def _rare(name: str, call: Any, operands: int) -> Any:
+    """Make a function for arguments that hardly ever occur: `call` where the first operand is not zero, else zero.
+
+    A branch would keep the loop around it from being vectorised. LLVM is told of vector versions instead (by
+    the attribute of its vector function ABI), and those branch inside, once for all lanes.
+    """
+
+    def define(typing_context: Any, *kinds: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            module = builder.module
+            if name not in module.globals:
+                lists = [f"_ZGV_LLVM_N{n}{'v' * operands}_{name}({name}_v{n})" for n in VECTOR_LENGTHS]
+                variants = f'"vector-function-abi-variant"="{",".join(lists)}"'
+                scalar = _declare(module, name, ir.DoubleType(), operands, variants, "linkonce_odr")
+                _guarded_body(scalar, call, 1)
+                for n in VECTOR_LENGTHS:
+                    kind = ir.VectorType(ir.DoubleType(), n)
+                    _guarded_body(_declare(module, f"{name}_v{n}", kind, operands, "", "weak_odr"), call, n)
+            return builder.call(module.globals[name], args)
+
+        return types.float64(*[types.float64] * operands), generate
+
+    return intrinsic(
+        (lambda typing_context, x: define(typing_context, x))
+        if operands == 1
+        else (lambda typing_context, x, y: define(typing_context, x, y))
+    )
+
+
+_rare_sin = _rare("graphad_rare_sin", lambda builder, args: _llvm(builder, "llvm.sin", args), 1)
+_rare_cos = _rare("graphad_rare_cos", lambda builder, args: _llvm(builder, "llvm.cos", args), 1)
+_rare_fmod = _rare("graphad_rare_fmod", lambda builder, args: builder.frem(*args), 2)
+
+
 @intrinsic
 def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     """a*b + c with one rounding."""
@@ -61,12 +127,6 @@ def _fabs(typing_context: Any, x: Any) -> Any:
 def _copysign(typing_context: Any, x: Any, y: Any) -> Any:
     """|x| with the sign of y."""
     return x(x, x), lambda context, builder, signature, args: _llvm(builder, "llvm.copysign", args)
-
-
-@intrinsic
-def _fmod(typing_context: Any, x: Any, y: Any) -> Any:
-    """The remainder with the sign of x (a call of the C library for each element)."""
-    return x(x, x), lambda context, builder, signature, args: builder.frem(*args)
 
 
 @intrinsic

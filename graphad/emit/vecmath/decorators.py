@@ -10,5 +10,5 @@ from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-elementary = cast(Callable[[Function], Function], njit(forceinline=True, error_model="numpy"))
+elementary = cast(Callable[[Function], Function], njit(forceinline=True, error_model="numpy", fastmath=False))
 intrinsic = cast(Callable[[Callable[..., Any]], Callable[..., Any]], numba.extending.intrinsic)

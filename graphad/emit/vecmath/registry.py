@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from graphad.errors import GraphError, describe
 
-FAMILIES = ("bits", "exp_log", "power", "trigonometric", "hyperbolic", "error", "gamma", "arithmetic", "float32")
+FAMILIES = ("bits", "exp_log", "trigonometric", "power", "hyperbolic", "error", "gamma", "arithmetic", "float32")
 
 HEADER = """\
 import math
@@ -25,7 +25,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-elementary = njit(forceinline=True, error_model="numpy")
+elementary = njit(forceinline=True, error_model="numpy", fastmath=False)
 """
 
 

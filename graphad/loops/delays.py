@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from graphad.ir.sizes import Extent
 from graphad.loops.axes import Axes
-from graphad.loops.ir import Access, Index, Literal, Loop, Operand, Program, Statement, Var
+from graphad.loops.ir import Access, Index, Literal, Loop, Operand, Program, Statement, Var, walk
 from graphad.loops.place import Storage
 
 FARTHEST = 4
@@ -37,6 +37,7 @@ class Delays:
     def run(self) -> None:
         """Rewrite all inner loops."""
         self.program.body = self._rewritten(self.program.body, ())
+        self.program.statements = [statement for statement, _ in walk(self.program.body)]
 
     def _rewritten(self, body: Body, path: tuple[Loop, ...]) -> Body:
         result: Body = []
@@ -90,8 +91,8 @@ class Delays:
 
     def _delay(self, loop: Loop, path: tuple[Loop, ...], found: Shifted) -> tuple[Body, Body]:
         least = min(found.by_offset)
-        sample = found.by_offset[least][0]
-        dtype = sample.dtype
+        target, axes = found.by_offset[least][0].out, found.by_offset[least][0].axes
+        dtype = target.var.dtype
         before: Body = []
         arriving: list[Operand] = []
         moves: Body = []
@@ -107,12 +108,12 @@ class Delays:
             arriving.append(chain[-1])
             moves += [_assign(chain[k], "{0}", [chain[k - 1]], dtype) for k in range(len(chain) - 1, 0, -1)]
             moves.append(_assign(chain[0], _sum(len(values)), list(values), dtype))
-        total = Statement("+=", _sum(len(arriving)), sample.out, arriving, sample.axes, dtype)
+        total = Statement("+=", _sum(len(arriving)), target, arriving, axes, dtype)
         loop.body += [total, *moves]
-        return before, self._flush(sample, found.dimension, least, registers, loop)
+        return before, self._flush(target, found.dimension, least, registers, loop)
 
     def _flush(
-        self, sample: Statement, dimension: int, least: int, registers: dict[int, list[Access]], loop: Loop
+        self, target: Access, dimension: int, least: int, registers: dict[int, list[Access]], loop: Loop
     ) -> Body:
         """Add what the registers still hold to the elements behind the loop's last."""
         length = self.axes.extent(loop.axis)
@@ -120,10 +121,9 @@ class Delays:
         for ahead in range(max(registers)):
             held: list[Operand] = [chain[m - ahead - 1] for m, chain in sorted(registers.items()) if m > ahead]
             place: Extent = length + (least + ahead)
-            indices = tuple(Index((), place) if d == dimension else i for d, i in enumerate(sample.out.indices))
-            others = tuple(a for a in sample.axes if self.axes.find(a) != loop.axis)
-            out = Access(sample.out.var, indices)
-            body.append(Statement("+=", _sum(len(held)), out, held, others, sample.dtype))
+            indices = tuple(Index((), place) if d == dimension else i for d, i in enumerate(target.indices))
+            out = Access(target.var, indices)
+            body.append(Statement("+=", _sum(len(held)), out, held, (), target.var.dtype))
         return body
 
     def _named(self, statement: Statement, path: tuple[Loop, ...]) -> Access:

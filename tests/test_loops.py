@@ -1,0 +1,113 @@
+"""Loop nests of whole programs: what they compute, and their shape."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graphad.ad import transform
+from graphad.interpret import interpret
+from graphad.ir.graph import Graph
+from graphad.loops.ir import Loop, Statement
+from graphad.loops.schedule import schedule
+from passes.pipeline import run_pipeline
+from tests.unjitted import unjitted
+
+RANDOM = np.random.default_rng(7)
+
+
+def rosenbrock() -> tuple[Graph, dict[str, np.ndarray]]:
+    g = Graph("rosenbrock")
+    x = g.input("x", "n")
+    g.output("f", (100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2).sum())
+    return g, {"x": RANDOM.normal(size=9)}
+
+
+def three_point() -> tuple[Graph, dict[str, np.ndarray]]:
+    g = Graph("three_point")
+    x = g.input("x", "n")
+    g.output("f", (np.sin(x[2:]) * x[1:-1] * np.cos(x[:-2])).sum())
+    return g, {"x": RANDOM.normal(size=7)}
+
+
+def five_point() -> tuple[Graph, dict[str, np.ndarray]]:
+    g = Graph("five_point")
+    u = g.input("u", ("n", "m"))
+    laplacian = u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2] - 4.0 * u[1:-1, 1:-1]
+    g.output("f", (laplacian**2).sum())
+    return g, {"u": RANDOM.normal(size=(6, 5))}
+
+
+def stress() -> tuple[Graph, dict[str, np.ndarray]]:
+    g = Graph("stress")
+    w, d = g.input("W", ("n", 3)), g.input("D", ("n", "n"))
+    difference = w[:, None, :] - w[None, :, :]
+    g.output("f", (((difference**2).sum(axis=-1) - d) ** 2).sum())
+    return g, {"W": RANDOM.normal(size=(6, 3)), "D": RANDOM.random((6, 6))}
+
+
+def mixture() -> tuple[Graph, dict[str, np.ndarray]]:
+    g = Graph("mixture")
+    a, mu, x = g.input("a", "k"), g.input("mu", ("k", 10)), g.input("x", ("n", 10))
+    b = a - 0.5 * ((x[:, None, :] - mu) ** 2).sum(axis=-1)
+    m = b.max(axis=1, keepdims=True)
+    g.output("f", (m[:, 0] + np.log(np.exp(b - m).sum(axis=1))).sum())
+    return g, {"a": RANDOM.normal(size=4), "mu": RANDOM.normal(size=(4, 10)), "x": RANDOM.normal(size=(5, 10))}
+
+
+def network() -> tuple[Graph, dict[str, np.ndarray]]:
+    g = Graph("network")
+    shapes = {"W1": ("d", "h"), "b1": "h", "W2": ("h", "o"), "b2": "o", "X": ("n", "d"), "Y": ("n", "o")}
+    w1, b1, w2, b2, x, y = (g.input(n, s) for n, s in shapes.items())
+    g.output("f", ((np.tanh(x @ w1 + b1) @ w2 + b2 - y) ** 2).mean())
+    literal = {"d": 3, "h": 4, "o": 2, "n": 5}
+    return g, {n: RANDOM.normal(size=tuple(literal[e] for e in s)) for n, s in shapes.items()}
+
+
+def scattered() -> tuple[Graph, dict[str, np.ndarray]]:
+    g = Graph("scattered")
+    x, i = g.input("x", ("n", 2)), g.input("i", "m", "int64")
+    y = np.exp(x[i, 0]) * x[i, 1]
+    g.output("f", (np.cumsum(y) * x.at[i, 1].multiply(y)[0, 1]).sum())
+    return g, {"x": RANDOM.normal(size=(5, 2)), "i": np.array([3, 0, 3, -1])}
+
+
+def convolved() -> tuple[Graph, dict[str, np.ndarray]]:
+    g = Graph("convolved")
+    x, k = g.input("x", ("b", "n")), g.input("k", "w")
+    window = x[:, g.const(np.arange(4)[:, None] + np.arange(3))]
+    g.output("f", np.tanh(window @ k).sum())
+    return g, {"x": RANDOM.normal(size=(2, 6)), "k": RANDOM.normal(size=3)}
+
+
+PROGRAMS = {p.__name__: p for p in (rosenbrock, three_point, five_point, stress, mixture, network, scattered, convolved)}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("derivative", ["value", "grad", "value_and_grad", "hvp", "hessian"])
+def test_program(name, derivative):
+    graph, arrays = PROGRAMS[name]()
+    floating = [n for n in arrays if graph.nodes[graph.inputs[n]].type.is_float]
+    if derivative != "value":
+        graph = getattr(transform, derivative)(graph, floating)
+    if derivative == "hvp":
+        arrays |= {f"{n}_dot": np.cos(arrays[n]) for n in floating}
+    expected = interpret(graph, **arrays)
+    for program in (graph, run_pipeline(graph)[0]):
+        got = unjitted(program)(**arrays)
+        for output, value in expected.items():
+            np.testing.assert_allclose(got[output], value, rtol=1e-10, atol=1e-11, err_msg=f"{output} of\n{program}")
+
+
+def nests(graph: Graph) -> list[Loop | Statement]:
+    return [item for item in schedule(run_pipeline(graph)[0]).program.body if isinstance(item, Loop)]
+
+
+def test_one_deep_nest_for_value_and_gradient_of_stress_between_the_copies():
+    loops = nests(transform.value_and_grad(stress()[0], "W"))
+    deep = [any(isinstance(item, Loop) for item in loop.body) for loop in loops]
+    assert deep == [False, True, False]
+
+
+def test_one_nest_for_value_and_gradient_of_rosenbrock():
+    assert len(nests(transform.value_and_grad(rosenbrock()[0]))) == 1

@@ -18,6 +18,7 @@ from graphad.errors import (
 )
 from graphad.interpret import interpret
 from graphad.ir.graph import Graph
+from graphad.ir.operation import NotDifferentiable
 from graphad.ir.variable import Variable
 from graphad.ops.arithmetic import (
     add,
@@ -48,6 +49,7 @@ from graphad.ops.comparison import (
     ceil,
     clip,
     equal,
+    fabs,
     floor,
     greater,
     greater_equal,
@@ -79,6 +81,7 @@ from graphad.ops.comparison import (
 )
 from graphad.ops.contraction import cross, dot, einsum, inner, kron, matmul, outer, tensordot, vdot, vecdot
 from graphad.ops.cumulative import cumprod, cumsum, diff, linear_recurrence
+from graphad.ops.custom import custom_derivative, elementwise
 from graphad.ops.diagonal import diag, diagonal, pad, tril, triu
 from graphad.ops.elementary import (
     acos,
@@ -178,6 +181,7 @@ __all__ = [
     "GraphError",
     "GraphadError",
     "IndexRangeError",
+    "NotDifferentiable",
     "PassError",
     "ShapeError",
     "TextError",
@@ -219,6 +223,7 @@ __all__ = [
     "cross",
     "cumprod",
     "cumsum",
+    "custom_derivative",
     "degrees",
     "diag",
     "diagonal",
@@ -228,6 +233,7 @@ __all__ = [
     "divmod",
     "dot",
     "einsum",
+    "elementwise",
     "equal",
     "erf",
     "erfc",
@@ -236,6 +242,7 @@ __all__ = [
     "expand_dims",
     "expm1",
     "eye",
+    "fabs",
     "flip",
     "fliplr",
     "flipud",

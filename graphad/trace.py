@@ -31,7 +31,7 @@ def trace(fn: Callable[..., Any], **specs: Any) -> Graph:
     >>> trace(loss, w=(3,), x=("n", 3))
     <graph loss(w: float64[3], x: float64[n, 3]) -> y; 10 nodes>
     """
-    name = fn.__name__ if fn.__name__.isidentifier() else "graph"
+    name = fn.__name__ if fn.__name__.isidentifier() else "graph"  # a lambda has no name
     graph = Graph(name)
     parameters = inspect.signature(fn).parameters
     for given in specs:

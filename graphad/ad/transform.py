@@ -136,7 +136,8 @@ def _batched_forward(new: Graph, graph: Graph, name: str, targets: list[int]) ->
     placeholder = new.apply("placeholder", shape=shape, dtype=graph.nodes[source].type.dtype)
     tangents = push_forward(new, {source: placeholder}, targets)
     found = [t for t in tangents if t is not None]
-    batched = iter(batch_nodes(new, {placeholder.id: identity(new, shape, placeholder.dtype)}, [t.id for t in found], len(shape)))
+    units = {placeholder.id: identity(new, shape, placeholder.dtype)}
+    batched = iter(batch_nodes(new, units, [t.id for t in found], len(shape)))
     return [None if t is None else _batch_last(next(batched), len(shape)) for t in tangents]
 
 
@@ -147,7 +148,8 @@ def _batched_reverse(new: Graph, graph: Graph, output: str, targets: list[int]) 
     placeholder = new.apply("placeholder", shape=shape, dtype=graph.nodes[source].type.dtype)
     cotangents = pull_back(new, {source: placeholder}, targets)
     found = [c for c in cotangents if c is not None]
-    batched = iter(batch_nodes(new, {placeholder.id: identity(new, shape, placeholder.dtype)}, [c.id for c in found], len(shape)))
+    units = {placeholder.id: identity(new, shape, placeholder.dtype)}
+    batched = iter(batch_nodes(new, units, [c.id for c in found], len(shape)))
     return [None if c is None else next(batched) for c in cotangents]
 
 
@@ -225,7 +227,11 @@ def select_inputs(graph: Graph, wrt: Names) -> list[str]:
     for name in names:
         if name not in graph.inputs:
             raise ArgumentError(
-                describe(f"wrt=`{name}`: `{graph.name}` has no such input", expected=", ".join(graph.inputs))
+                describe(
+                    f"wrt=`{name}`: `{graph.name}` has no such input",
+                    expected=", ".join(graph.inputs),
+                    fix="name inputs of the graph",
+                )
             )
         node = graph.nodes[graph.inputs[name]]
         if not node.type.is_float:
@@ -254,12 +260,21 @@ def select_outputs(graph: Graph, of: Names) -> list[str]:
     for name in names:
         if name not in graph.outputs:
             raise ArgumentError(
-                describe(f"of=`{name}`: `{graph.name}` has no such output", expected=", ".join(graph.outputs))
+                describe(
+                    f"of=`{name}`: `{graph.name}` has no such output",
+                    expected=", ".join(graph.outputs),
+                    fix="name outputs of the graph",
+                )
             )
         node = graph.nodes[graph.outputs[name]]
         if not node.type.is_float:
             raise DifferentiationError(
-                describe(f"output `{name}` has dtype {node.type.dtype} and no derivative", source=node.source)
+                describe(
+                    f"output `{name}` has dtype {node.type.dtype} and no derivative",
+                    expected="float64 or float32",
+                    source=node.source,
+                    fix=f"leave `{name}` out of `of`",
+                )
             )
     return names
 
@@ -306,7 +321,7 @@ def _dependent(new: Graph, like: int, value: Variable | None, output: str, input
             describe(
                 f"output {output} does not depend on {names}",
                 source=new.nodes[like].source,
-                fix="leave it out of wrt; its derivative is zero everywhere",
+                fix="leave it out of wrt: its derivative is zero, also where only `floor` and the like depend on it",
             )
         )
     return value

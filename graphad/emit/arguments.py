@@ -53,8 +53,11 @@ def convert(function: str, name: str, value: Any, kind: TensorType, source: Sour
                      f'nothing is broadcast silently: `np.full(shape, value, dtype="{kind.dtype}")`')
         )  # fmt: skip
     got = f"{type(value).__name__}"
-    fix = f'pass `np.asarray({name}, dtype="{kind.dtype}")`' if kind.rank else f"pass `float({name})`"
-    raise ArgumentError(_problem(function, name, "no array" if kind.rank else "no number", kind, got, source, fix))
+    if kind.rank:
+        fix = f'pass `np.asarray({name}, dtype="{kind.dtype}")`'
+        raise ArgumentError(_problem(function, name, "no array", kind, got, source, fix))
+    fix = f"pass `{kind.dtype.rstrip('3264')}({name})`"
+    raise ArgumentError(_problem(function, name, "no number", kind, got, source, fix))
 
 
 def contiguous(array: NDArray[Any], dtype: str) -> NDArray[Any]:
@@ -83,16 +86,18 @@ def _scalar(function: str, name: str, value: Any, kind: TensorType, source: Sour
         raise DtypeError(_problem(function, name, "wrong dtype", kind, _show(value), source, "pass a number"))
     if kind.dtype in INTEGERS:
         if given.dtype.kind not in "iuO" or not isinstance(value, (int, np.integer)):
-            raise DtypeError(_problem(function, name, "wrong dtype", kind, _show(value), source, f"`int({name})`"))
+            fix = f"pass `int({name})` if that is meant"
+            raise DtypeError(_problem(function, name, "wrong dtype", kind, _show(value), source, fix))
         limits = np.iinfo(kind.dtype)
         if not limits.min <= int(value) <= limits.max:
-            fix = f"use {limits.min} to {limits.max}"
+            fix = f"pass a number from {limits.min} to {limits.max}"
             raise DtypeError(_problem(function, name, "an integer too large", kind, _show(value), source, fix))
         return int(value)
     if kind.dtype in FLOATS:
         weak = isinstance(value, (int, float)) and not isinstance(value, np.generic)
         if given.dtype.kind not in "iufO" or not (weak or np.can_cast(given.dtype, kind.dtype, "safe")):
-            fix = f"pass `{name}.real` if that is meant" if given.dtype.kind == "c" else f"`np.{kind.dtype}({name})`"
+            taken = f"{name}.real" if given.dtype.kind == "c" else f"np.{kind.dtype}({name})"
+            fix = f"pass `{taken}` if that is meant"
             raise DtypeError(_problem(function, name, "wrong dtype", kind, _show(value), source, fix))
         return float(value)
     return bool(value)
@@ -144,7 +149,10 @@ def outputs_for(
         for other, value in inputs.items():
             if isinstance(value, np.ndarray) and np.may_share_memory(array, value):
                 raise ArgumentError(
-                    describe(f"`{function}`: out `{name}` overlaps the argument `{other}`", fix="pass another array")
+                    describe(
+                        f"`{function}`: out `{name}` overlaps the argument `{other}`",
+                        fix="pass another array: arguments are never changed",
+                    )
                 )
     listed = list(given.items())
     for position, (name, array) in enumerate(listed):
@@ -179,7 +187,7 @@ def _named_outputs(
     given = {name: array for name, array in given.items() if array is not None}
     for name in given:
         if name not in types:
-            fix = "a scalar is returned, not written: leave it out" if name in names else ""
+            fix = "a scalar is returned, not written: leave it out" if name in names else "name array outputs"
             raise ArgumentError(
                 describe(f"`{function}`: out has no array `{name}`", expected=", ".join(types) or "no out", fix=fix)
             )
@@ -188,13 +196,16 @@ def _named_outputs(
 
 def _check_output(function: str, name: str, array: Any, dtype: str, shape: tuple[int, ...]) -> None:
     what = f"`{function}`: out `{name}`"
+    fix = f'pass `np.empty({shape}, dtype="{dtype}")`'
     if type(array) is not np.ndarray:
-        raise ArgumentError(describe(f"{what} is no array", expected=f"{dtype} {shape}", got=type(array).__name__))
+        raise ArgumentError(
+            describe(f"{what} is no array", expected=f"{dtype} {shape}", got=type(array).__name__, fix=fix)
+        )
     if array.dtype != np.dtype(dtype):
-        raise DtypeError(describe(f"{what} has the wrong dtype", expected=dtype, got=str(array.dtype)))
+        raise DtypeError(describe(f"{what} has the wrong dtype", expected=dtype, got=str(array.dtype), fix=fix))
     if array.shape != shape:
-        raise ShapeError(describe(f"{what} has the wrong shape", expected=str(shape), got=str(array.shape)))
+        raise ShapeError(describe(f"{what} has the wrong shape", expected=str(shape), got=str(array.shape), fix=fix))
     for wanted in ("c_contiguous", "aligned", "writeable"):
         if not getattr(array.flags, wanted):
             shown = wanted.replace("c_", "C-")
-            raise ArgumentError(describe(f"{what} is not {shown}", fix=f'pass `np.empty({shape}, dtype="{dtype}")`'))
+            raise ArgumentError(describe(f"{what} is not {shown}", fix=fix))

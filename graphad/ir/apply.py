@@ -44,7 +44,8 @@ def bind_arguments(graph: Graph, args: tuple[object, ...], kwargs: Mapping[str, 
     signature = f"`{graph.name}({', '.join(names)})`"
     if len(args) > len(names):
         what = f"{signature} takes {len(names)} arguments"
-        raise ArgumentError(describe(what, expected=", ".join(names), got=f"{len(args)} by position"))
+        got = f"{len(args)} by position"
+        raise ArgumentError(describe(what, expected=", ".join(names), got=got, fix="leave out the rest"))
     given = dict(zip(names, args, strict=False))
     for name, value in kwargs.items():
         if name not in graph.inputs:

@@ -29,6 +29,9 @@ from graphad.ir.variable import Variable
 PACKAGE = str(Path(__file__).resolve().parents[1])
 HIDDEN = (PACKAGE, str(Path(PACKAGE).parent / "passes"), str(Path(np.__file__).parent), "<__array_function__")
 
+FIX_SHAPES = "reshape or slice an operand; only axes of literal size 1 are stretched"
+FIX_DTYPES = "convert an operand with `astype`"
+
 Frozen = tuple[tuple[str, Any], ...]
 
 
@@ -287,9 +290,11 @@ class Graph:
                     else:
                         dag.add_edge(arg, node_id, positions=(position,))
             dag.graph.update(
-                inputs=dict(self.inputs), outputs=dict(self.outputs), hints=dict(self.hints),
+                inputs=dict(self.inputs),
+                outputs=dict(self.outputs),
+                hints=dict(self.hints),
                 requirements=list(self.requirements),
-            )  # fmt: skip
+            )
             self._dag = nx.freeze(dag)
         return self._dag
 
@@ -310,8 +315,8 @@ class Graph:
             if not isinstance(node, Node):
                 raise GraphError(describe(f"node {old} of the networkx graph has no attribute `node`"))
             args: list[int | None] = [None] * len(node.args)
-            for source, _, positions in dag.in_edges(old, data="positions"):
-                for position in positions:
+            for source in dag.predecessors(old):
+                for position in dag.edges[source, old]["positions"]:
                     args[position] = new_id[source]
             if None in args:
                 raise GraphError(describe(f"an operand of node {old} is missing from the networkx graph"))
@@ -393,7 +398,8 @@ class Graph:
             result = op.infer(types, dict(params))
             wanted = tuple(op.requires(types, dict(params))) if op.requires else ()
         except (ShapeError, DtypeError) as error:
-            raise type(error)(describe(f"`{name}`: {error}", got=given, source=source)) from None
+            fix = FIX_SHAPES if isinstance(error, ShapeError) else FIX_DTYPES
+            raise type(error)(describe(f"`{name}`: {error}", got=given, source=source, fix=fix)) from None
         except GraphadError:
             raise
         kept: list[Requirement] = []

@@ -1,0 +1,15 @@
+"""All mistakes that docs/errors.md lists, in its order; `python tests/error_cases.py` writes the page."""
+
+from __future__ import annotations
+
+import error_cases_building
+import error_cases_calling
+from error_page import CASES, PAGE, page
+
+# The order of the page is that of these modules, whatever the order of their imports.
+_MODULES = [error_cases_calling.__name__, error_cases_building.__name__]
+CASES.sort(key=lambda c: _MODULES.index(c.make.__module__))
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"{PAGE.name}: {len(CASES)} messages")

@@ -20,7 +20,14 @@ from graphad.loops import axes as loop_axes
 from tests.unjitted import unjitted
 
 SYMBOLS = {"n": 5, "m": 3}
-SHAPES = (((3, 4), (3, 4), (3, 4)), ((3, 1), (4,), ()), ((), (), ()), ((0,), (0,), (0,)), (("n",), ("n",), ("n",)), ((20,), (1,), (20,)))  # fmt: skip
+SHAPES: tuple[tuple[tuple[Any, ...], ...], ...] = (
+    ((3, 4), (3, 4), (3, 4)),
+    ((3, 1), (4,), ()),
+    ((), (), ()),
+    ((0,), (0,), (0,)),
+    (("n",), ("n",), ("n",)),
+    ((20,), (1,), (20,)),
+)
 DTYPES = ("float64", "float32", "int64", "bool")
 MOST_ELEMENTS = 30
 EXCLUDED = ("const", "input", "placeholder")
@@ -85,8 +92,13 @@ def derivatives(case: Case) -> Iterator[tuple[Graph, dict[str, np.ndarray]]]:
         return
     random = np.random.default_rng(1)
     shape = interpret(case.graph, **case.arrays)["y"].shape
-    seeds = {f"{n}_dot": values(case.arrays[n].shape, str(case.arrays[n].dtype), (-1, 1), random) for n in case.floating}
-    yield transform.vjp(case.graph, case.floating), {**case.arrays, "y_bar": values(shape, output.dtype, (-1, 1), random)}
+    seeds = {
+        f"{n}_dot": values(case.arrays[n].shape, str(case.arrays[n].dtype), (-1, 1), random) for n in case.floating
+    }
+    yield (
+        transform.vjp(case.graph, case.floating),
+        {**case.arrays, "y_bar": values(shape, output.dtype, (-1, 1), random)},
+    )
     yield transform.jvp(case.graph, case.floating), {**case.arrays, **seeds}
     if sum(a.size for a in case.arrays.values()) <= MOST_ELEMENTS:
         yield transform.jacobian(case.graph, case.floating, mode="forward"), case.arrays

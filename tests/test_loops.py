@@ -80,7 +80,9 @@ def convolved() -> tuple[Graph, dict[str, np.ndarray]]:
     return g, {"x": RANDOM.normal(size=(2, 6)), "k": RANDOM.normal(size=3)}
 
 
-PROGRAMS = {p.__name__: p for p in (rosenbrock, three_point, five_point, stress, mixture, network, scattered, convolved)}
+PROGRAMS = {
+    p.__name__: p for p in (rosenbrock, three_point, five_point, stress, mixture, network, scattered, convolved)
+}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

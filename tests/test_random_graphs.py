@@ -14,6 +14,7 @@ from graphad.interpret import interpret
 from graphad.ir.graph import Graph
 from graphad.ir.text import from_text, to_text
 from graphad.ir.verify import verify
+from graphad.loops import axes
 from passes.base import Pass
 from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
@@ -21,6 +22,7 @@ from passes.fold import Fold
 from passes.pipeline import run_pipeline
 from passes.simplify import Simplify
 from tests.strategies import STEPS_WITH_INTEGERS, cases
+from tests.unjitted import unjitted
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 PASSES: tuple[Pass, ...] = (CommonSubexpressions(), DeadCode(), Fold(), Simplify())
@@ -31,8 +33,16 @@ def after_pipeline(graph: Graph) -> Callable[..., dict[str, Any]]:
     return lambda **arrays: interpret(after, **arrays)
 
 
+def all_loops(graph: Graph) -> Callable[..., dict[str, Any]]:
+    """Generated code in which no axis is written out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(axes, "UNROLL_UP_TO", -1)
+        patch.setattr(axes, "UNROLL_ALWAYS", -1)
+        return unjitted(graph)
+
+
 # Ways to run a graph: each maps a graph to a function from arrays by name to outputs by name.
-COMPILERS: list[Callable[[Graph], Callable[..., dict[str, Any]]]] = [after_pipeline]
+COMPILERS: list[Callable[[Graph], Callable[..., dict[str, Any]]]] = [after_pipeline, unjitted, all_loops]
 
 
 def assert_same(expected: dict[str, Any], got: dict[str, Any], shown: Graph) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from graphad.ad import arith
 from graphad.ir.graph import Graph, Node
-from graphad.ir.operation import Custom, Elementwise, Linear, Multilinear, NotDifferentiable, lookup
+from graphad.ir.operation import Custom, Elementwise, Multilinear, NotDifferentiable, lookup
 from graphad.ir.variable import Variable
 
 
@@ -97,4 +97,3 @@ def _pull(graph: Graph, node_id: int, node: Node, sums: Cotangents, active: set[
         if args[position].id in active:
             value = rule.transpose(cotangent, args, position, params)
             sums.put(args[position].id, value, guarded=guarded)
-

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.emit.text import Names, Printer, function_name, literal
+from graphad.emit.text import Names, Printer, argument_dtype, function_name, literal
 from graphad.emit.vecmath import FUNCTIONS, HEADER, source_of
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent, Size
-from graphad.loops.ir import NEUTRAL, Literal, Loop, Program, Statement, Var
+from graphad.loops.ir import NEUTRAL, Access, Literal, Loop, Program, Statement, Var
 from graphad.loops.schedule import Schedule, schedule
+from graphad.ops.custom import USER_FUNCTIONS
 
 FLAGS = '{"reassoc", "contract", "nsz", "arcp"}'
 INLINE_ELEMENTS = 64
@@ -68,11 +69,13 @@ class Writer:
         self.plan = plan
         self.program: Program = plan.program
         self.functions = self._functions()
+        called = {f for statement in self.program.statements for f in statement.functions}
+        self.users = sorted(called & USER_FUNCTIONS.keys())
         self.starts = self._starting()
         self.function = self.program.name if self.program.name not in FUNCTIONS else f"{self.program.name}_"
         self.kernel = f"{self.function}_kernel"
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))
-        taken = frozenset([*FUNCTIONS, self.function, self.kernel, "FLAGS", *self.globals])
+        taken = frozenset([*FUNCTIONS, *self.users, self.function, self.kernel, "FLAGS", *self.globals])
         self.printer = Printer(plan, Names(taken))
         self.arrays = [v for v in self.program.outputs if v.shape]
         self.scalars = [v for v in self.program.outputs if not v.shape]
@@ -88,6 +91,7 @@ class Writer:
         parts = [PREAMBLE.format(title=title, header=self._header(), flags=FLAGS)]
         if self.functions:
             parts.append(source_of(self.functions, header=False) + "\n\n")
+        parts.extend(f'@njit(forceinline=True, error_model="numpy")\n{USER_FUNCTIONS[f]}\n\n' for f in self.users)
         for name, (_, array) in zip(self.globals, self.program.constants, strict=True):
             parts.append(f"{name} = {_array_text(array)}\n\n")
         parts.append("\n" + self._kernel() + "\n\n" + self._public())
@@ -109,9 +113,7 @@ class Writer:
     def _functions(self) -> list[str]:
         found: set[str] = set()
         for statement in self.program.statements:
-            kinds = [getattr(o, "var", o).dtype for o in statement.inputs]
-            dtype = next((k for k in kinds if k.startswith("float")), kinds[0] if kinds else statement.dtype)
-            found |= {function_name(f, dtype) for f in statement.functions}
+            found |= {function_name(f, argument_dtype(statement)) for f in statement.functions}
             if statement.kind in ("max=", "min="):
                 found |= {function_name({"max=": "maximum", "min=": "minimum"}[statement.kind], statement.dtype)}
         return sorted(found & FUNCTIONS)
@@ -227,7 +229,8 @@ class Writer:
             if isinstance(item, Statement):
                 yield from self._statement(item)
                 continue
-            yield f"for {self.printer.loops[item.axis]} in range({self.printer.extent(self.plan.axes.extent(item.axis))}):"
+            length = self.printer.extent(self.plan.axes.extent(item.axis))
+            yield f"for {self.printer.loops[item.axis]} in range({length}):"
             inside = [*self._initial(item), *self._block(item.body)]
             for line in inside:
                 yield INDENT + line
@@ -251,10 +254,14 @@ class Writer:
         if statement.operation == "reshape":
             return
         name = self.printer.name
-        left, right = (o.var for o in statement.inputs if hasattr(o, "var"))
+        left, right = (o.var for o in statement.inputs if isinstance(o, Access))
         batch, rows, inner, columns = (self.printer.extent(e) for e in statement.params["sizes"])
         turned = statement.params["turned"]
-        shapes = [(inner, rows) if turned[0] else (rows, inner), (columns, inner) if turned[1] else (inner, columns), (rows, columns)]
+        shapes = [
+            (inner, rows) if turned[0] else (rows, inner),
+            (columns, inner) if turned[1] else (inner, columns),
+            (rows, columns),
+        ]
         batched = statement.params["batched"]
         rank = 3 if batched else 2
         number = self.batch
@@ -308,4 +315,3 @@ def _array_text(array: NDArray[Any]) -> str:
         return f"np.array({array.tolist()!r}, dtype=np.{dtype}).reshape({array.shape})"
     data = base64.b85encode(array.tobytes()).decode("ascii")
     return f"np.frombuffer(base64.b85decode({data!r}), dtype=np.{dtype}).reshape({array.shape}).copy()"
-

@@ -14,8 +14,26 @@ from graphad.loops.schedule import Schedule
 
 LOOP_NAMES = "ijklpqrstuvwxyz"
 RESERVED = frozenset(
-    [*keyword.kwlist, "np", "math", "njit", "types", "intrinsic", "ir", "Any", "elementary", "range", "abs", "min", "max", "round", "bool", "int", "float"]
-)  # fmt: skip
+    [
+        *keyword.kwlist,
+        "np",
+        "math",
+        "njit",
+        "types",
+        "intrinsic",
+        "ir",
+        "Any",
+        "elementary",
+        "range",
+        "abs",
+        "min",
+        "max",
+        "round",
+        "bool",
+        "int",
+        "float",
+    ]
+)
 
 Point = Mapping[int, int]
 
@@ -47,7 +65,9 @@ def literal(value: bool | int | float, dtype: str) -> str:
     if dtype == "int32":
         return f"np.int32({int(value)})"
     number = float(value)
-    text = repr(number) if math.isfinite(number) else {"inf": "np.inf", "-inf": "(-np.inf)", "nan": "np.nan"}[str(number)]
+    text = (
+        repr(number) if math.isfinite(number) else {"inf": "np.inf", "-inf": "(-np.inf)", "nan": "np.nan"}[str(number)]
+    )
     return f"np.float32({text})" if dtype == "float32" else _signed(text)
 
 
@@ -105,7 +125,8 @@ class Printer:
             else:
                 parts.append(f"+ {text}" if coefficient == 1 else f"+ ({self.extent(coefficient)}) * {text}")
         if constant != 0 or not parts:
-            parts.append(f"+ {self.extent(constant)}" if not _negative(constant) else f"- {-int(constant)}")  # type: ignore[arg-type]
+            negative = isinstance(constant, int) and constant < 0
+            parts.append(f"- {self.extent(-constant)}" if negative else f"+ {self.extent(constant)}")
         parts.sort(key=lambda p: p.startswith("- "))
         return " ".join(parts).removeprefix("+ ")
 
@@ -143,15 +164,14 @@ class Printer:
             return self.element(operand, point)
         if isinstance(operand, Literal):
             return literal(operand.value, operand.dtype)
-        text = self.index(operand.index, point)
+        text = self.index(operand.number, point)
         text = text if text.isalnum() or text.isidentifier() else f"({text})"
         return text if operand.dtype == "int64" else f"np.{operand.dtype}({text})"
 
     def expression(self, statement: Statement, point: Point) -> str:
         """The right-hand side of a statement."""
         dtype = statement.dtype
-        kinds = [_dtype(o) for o in statement.inputs]
-        function_dtype = next((k for k in kinds if k.startswith("float")), kinds[0] if kinds else dtype)
+        function_dtype = argument_dtype(statement)
         fields: dict[str, Any] = {
             "dtype": f"np.{dtype}" if dtype != "bool" else "bool",
             "zero": literal(0, dtype),
@@ -175,12 +195,14 @@ class Printer:
             yield dict(zip(unrolled, point, strict=True))
 
 
-def _negative(extent: Extent) -> bool:
-    return isinstance(extent, int) and extent < 0
-
-
 def _dtype(operand: Operand) -> str:
     return operand.var.dtype if isinstance(operand, Access) else operand.dtype
+
+
+def argument_dtype(statement: Statement) -> str:
+    """The dtype for which the functions of a statement are called: that of its first floating input."""
+    kinds = [_dtype(o) for o in statement.inputs]
+    return next((k for k in kinds if k.startswith("float")), kinds[0] if kinds else statement.dtype)
 
 
 def function_name(name: str, dtype: str) -> str:
@@ -190,5 +212,3 @@ def function_name(name: str, dtype: str) -> str:
     ('exp', 'exp_f32', 'floordiv_int')
     """
     return {"float64": name, "float32": f"{name}_f32"}.get(dtype, f"{name}_int")
-
-

@@ -15,7 +15,20 @@ from graphad.ir.types import Shape, TensorType
 if TYPE_CHECKING:
     from graphad.ir.graph import Graph, Node
 
-REDUCED_BY = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any"}  # fmt: skip
+REDUCED_BY = {
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
+}
+
+
+def made(name: str, *args: Any, **kwargs: Any) -> Variable:
+    """What the builder function called `name` answers."""
+    result: Variable = call(name, *args, **kwargs)
+    return result
 
 
 class Variable:
@@ -69,7 +82,7 @@ class Variable:
         return self.type.elements
 
     @property
-    def T(self) -> Variable:
+    def T(self) -> Variable:  # noqa: N802 (NumPy's name)
         """The transpose: all axes reversed."""
         return self.transpose()
 
@@ -88,9 +101,7 @@ class Variable:
             raise ArgumentError(describe("a scalar variable has no length", source=self.node.source))
         first = self.shape[0]
         if not isinstance(first, int):
-            raise ArgumentError(
-                describe("`len` needs a literal first axis", got=f"`{first}`", fix="use `x.shape[0]`")
-            )
+            raise ArgumentError(describe("`len` needs a literal first axis", got=f"`{first}`", fix="use `x.shape[0]`"))
         return first
 
     def __iter__(self) -> Iterator[Variable]:
@@ -168,196 +179,196 @@ class Variable:
     # ------------------------------------------------------------------ operators
 
     def __add__(self, other: Any) -> Variable:
-        return call("add", self, other)
+        return made("add", self, other)
 
     def __radd__(self, other: Any) -> Variable:
-        return call("add", other, self)
+        return made("add", other, self)
 
     def __sub__(self, other: Any) -> Variable:
-        return call("subtract", self, other)
+        return made("subtract", self, other)
 
     def __rsub__(self, other: Any) -> Variable:
-        return call("subtract", other, self)
+        return made("subtract", other, self)
 
     def __mul__(self, other: Any) -> Variable:
-        return call("multiply", self, other)
+        return made("multiply", self, other)
 
     def __rmul__(self, other: Any) -> Variable:
-        return call("multiply", other, self)
+        return made("multiply", other, self)
 
     def __truediv__(self, other: Any) -> Variable:
-        return call("divide", self, other)
+        return made("divide", self, other)
 
     def __rtruediv__(self, other: Any) -> Variable:
-        return call("divide", other, self)
+        return made("divide", other, self)
 
     def __floordiv__(self, other: Any) -> Variable:
-        return call("floor_divide", self, other)
+        return made("floor_divide", self, other)
 
     def __rfloordiv__(self, other: Any) -> Variable:
-        return call("floor_divide", other, self)
+        return made("floor_divide", other, self)
 
     def __mod__(self, other: Any) -> Variable:
-        return call("remainder", self, other)
+        return made("remainder", self, other)
 
     def __rmod__(self, other: Any) -> Variable:
-        return call("remainder", other, self)
+        return made("remainder", other, self)
 
     def __pow__(self, other: Any) -> Variable:
-        return call("power", self, other)
+        return made("power", self, other)
 
     def __rpow__(self, other: Any) -> Variable:
-        return call("power", other, self)
+        return made("power", other, self)
 
     def __matmul__(self, other: Any) -> Variable:
-        return call("matmul", self, other)
+        return made("matmul", self, other)
 
     def __rmatmul__(self, other: Any) -> Variable:
-        return call("matmul", other, self)
+        return made("matmul", other, self)
 
     def __neg__(self) -> Variable:
-        return call("negative", self)
+        return made("negative", self)
 
     def __pos__(self) -> Variable:
         return self
 
     def __abs__(self) -> Variable:
-        return call("absolute", self)
+        return made("absolute", self)
 
     def __and__(self, other: Any) -> Variable:
-        return call("bitwise_and", self, other)
+        return made("bitwise_and", self, other)
 
     __rand__ = __and__
 
     def __or__(self, other: Any) -> Variable:
-        return call("bitwise_or", self, other)
+        return made("bitwise_or", self, other)
 
     __ror__ = __or__
 
     def __xor__(self, other: Any) -> Variable:
-        return call("bitwise_xor", self, other)
+        return made("bitwise_xor", self, other)
 
     __rxor__ = __xor__
 
     def __invert__(self) -> Variable:
-        return call("invert", self)
+        return made("invert", self)
 
     def __lt__(self, other: Any) -> Variable:
-        return call("less", self, other)
+        return made("less", self, other)
 
     def __le__(self, other: Any) -> Variable:
-        return call("less_equal", self, other)
+        return made("less_equal", self, other)
 
     def __gt__(self, other: Any) -> Variable:
-        return call("greater", self, other)
+        return made("greater", self, other)
 
     def __ge__(self, other: Any) -> Variable:
-        return call("greater_equal", self, other)
+        return made("greater_equal", self, other)
 
     def __eq__(self, other: Any) -> Variable:  # type: ignore[override]
-        return call("equal", self, other)
+        return made("equal", self, other)
 
     def __ne__(self, other: Any) -> Variable:  # type: ignore[override]
-        return call("not_equal", self, other)
+        return made("not_equal", self, other)
 
     def __getitem__(self, index: Any) -> Variable:
-        return call("getitem", self, index)
+        return made("getitem", self, index)
 
     # ------------------------------------------------------------------ methods
 
     def astype(self, dtype: object) -> Variable:
         """The values converted to another dtype."""
-        return call("astype", self, dtype)
+        return made("astype", self, dtype)
 
     def reshape(self, *shape: Any) -> Variable:
         """The elements in C order in another shape; one extent may be -1."""
-        return call("reshape", self, shape[0] if len(shape) == 1 else shape)
+        return made("reshape", self, shape[0] if len(shape) == 1 else shape)
 
     def ravel(self) -> Variable:
         """The elements in C order on one axis."""
-        return call("reshape", self, -1)
+        return made("reshape", self, -1)
 
     flatten = ravel
 
     def transpose(self, *axes: Any) -> Variable:
         """The axes in another order; reversed without arguments."""
-        return call("transpose", self, (axes[0] if len(axes) == 1 else axes) or None)
+        return made("transpose", self, (axes[0] if len(axes) == 1 else axes) or None)
 
     def swapaxes(self, axis1: int, axis2: int) -> Variable:
         """Two axes exchanged."""
-        return call("swapaxes", self, axis1, axis2)
+        return made("swapaxes", self, axis1, axis2)
 
     def squeeze(self, axis: Any = None) -> Variable:
         """Axes of extent 1 removed."""
-        return call("squeeze", self, axis)
+        return made("squeeze", self, axis)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Variable:
         """The sum over some axes (default: all)."""
-        return call("sum", self, axis=axis, keepdims=keepdims)
+        return made("sum", self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Any = None, keepdims: bool = False) -> Variable:
         """The product over some axes (default: all)."""
-        return call("prod", self, axis=axis, keepdims=keepdims)
+        return made("prod", self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Variable:
         """The mean over some axes (default: all)."""
-        return call("mean", self, axis=axis, keepdims=keepdims)
+        return made("mean", self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Variable:
         """The variance over some axes (default: all)."""
-        return call("var", self, axis=axis, ddof=ddof, keepdims=keepdims)
+        return made("var", self, axis=axis, ddof=ddof, keepdims=keepdims)
 
     def std(self, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Variable:
         """The standard deviation over some axes (default: all)."""
-        return call("std", self, axis=axis, ddof=ddof, keepdims=keepdims)
+        return made("std", self, axis=axis, ddof=ddof, keepdims=keepdims)
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Variable:
         """The largest element over some axes (default: all)."""
-        return call("max", self, axis=axis, keepdims=keepdims)
+        return made("max", self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Any = None, keepdims: bool = False) -> Variable:
         """The smallest element over some axes (default: all)."""
-        return call("min", self, axis=axis, keepdims=keepdims)
+        return made("min", self, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Variable:
         """The first position of the largest element."""
-        return call("argmax", self, axis=axis, keepdims=keepdims)
+        return made("argmax", self, axis=axis, keepdims=keepdims)
 
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Variable:
         """The first position of the smallest element."""
-        return call("argmin", self, axis=axis, keepdims=keepdims)
+        return made("argmin", self, axis=axis, keepdims=keepdims)
 
     def any(self, axis: Any = None, keepdims: bool = False) -> Variable:
         """Whether some element is true."""
-        return call("any", self, axis=axis, keepdims=keepdims)
+        return made("any", self, axis=axis, keepdims=keepdims)
 
     def all(self, axis: Any = None, keepdims: bool = False) -> Variable:
         """Whether all elements are true."""
-        return call("all", self, axis=axis, keepdims=keepdims)
+        return made("all", self, axis=axis, keepdims=keepdims)
 
     def cumsum(self, axis: int | None = None) -> Variable:
         """Running sums along an axis."""
-        return call("cumsum", self, axis=axis)
+        return made("cumsum", self, axis=axis)
 
     def cumprod(self, axis: int | None = None) -> Variable:
         """Running products along an axis."""
-        return call("cumprod", self, axis=axis)
+        return made("cumprod", self, axis=axis)
 
     def dot(self, other: Any) -> Variable:
         """NumPy's `dot`."""
-        return call("dot", self, other)
+        return made("dot", self, other)
 
     def clip(self, low: Any = None, high: Any = None) -> Variable:
         """The values limited to an interval."""
-        return call("clip", self, low, high)
+        return made("clip", self, low, high)
 
     def repeat(self, repeats: int, axis: int | None = None) -> Variable:
         """Each element repeated."""
-        return call("repeat", self, repeats, axis=axis)
+        return made("repeat", self, repeats, axis=axis)
 
     def diagonal(self) -> Variable:
         """The diagonal of a matrix."""
-        return call("diag", self)
+        return made("diag", self)
 
 
 class At:
@@ -383,23 +394,23 @@ class IndexedUpdate:
 
     def set(self, values: Any) -> Variable:
         """The indexed elements replaced; of equal indices the last wins."""
-        return call("scatter_set", self.variable, self.index, values)
+        return made("scatter_set", self.variable, self.index, values)
 
     def add(self, values: Any) -> Variable:
         """Values added; equal indices accumulate."""
-        return call("scatter_add", self.variable, self.index, values)
+        return made("scatter_add", self.variable, self.index, values)
 
     def multiply(self, values: Any) -> Variable:
         """Multiplied by values; equal indices accumulate."""
-        return call("scatter_multiply", self.variable, self.index, values)
+        return made("scatter_multiply", self.variable, self.index, values)
 
     def max(self, values: Any) -> Variable:
         """The larger of element and values."""
-        return call("scatter_max", self.variable, self.index, values)
+        return made("scatter_max", self.variable, self.index, values)
 
     def min(self, values: Any) -> Variable:
         """The smaller of element and values."""
-        return call("scatter_min", self.variable, self.index, values)
+        return made("scatter_min", self.variable, self.index, values)
 
 
 def common_graph(values: tuple[Any, ...]) -> Graph:

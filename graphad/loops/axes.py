@@ -161,9 +161,7 @@ class Axes:
         return sorted(classes, key=lambda c: (broken[c], layout[c], -self.size(c), c))
 
     def _carried(self, written: Access, read: Access, axis: int) -> bool:
-        return any(
-            self.aligned(written, d) == axis and self.aligned(read, d) == axis for d in range(len(read.indices))
-        )
+        return any(self.aligned(written, d) == axis and self.aligned(read, d) == axis for d in range(len(read.indices)))
 
     def _weigh(self, access: Access, layout: dict[int, float]) -> None:
         lying = [self.find(a) for index in access.indices for a in index.axes() if self.find(a) in layout]

@@ -98,7 +98,7 @@ class Literal(NamedTuple):
 class IndexValue(NamedTuple):
     """The value of an index as a number of `dtype`: what `iota` and `size_of` are."""
 
-    index: Index
+    number: Index
     dtype: str
 
 
@@ -178,7 +178,7 @@ class Statement:
             if isinstance(operand, Access):
                 yield from operand.reads()
             elif isinstance(operand, IndexValue):
-                yield from index_reads(operand.index)
+                yield from index_reads(operand.number)
         for index in self.out.indices:
             yield from index_reads(index)
 

@@ -38,7 +38,9 @@ class Pending:
     dtype: str
     contributions: tuple[Contribution, ...]
 
-    def retargeted(self, shape: tuple[Extent, ...], change: Callable[[tuple[Index, ...]], tuple[Index, ...]]) -> Pending:
+    def retargeted(
+        self, shape: tuple[Extent, ...], change: Callable[[tuple[Index, ...]], tuple[Index, ...]]
+    ) -> Pending:
         """The same contributions at other places."""
         moved = tuple(Contribution(c.value, change(c.target)) for c in self.contributions)
         return Pending(shape, self.dtype, moved)
@@ -87,7 +89,15 @@ class Lowering:
         matter = set().union(*(v.positions() for v in views)) if views else set()
         positions = [p for p in sorted(matter) if shape[p] != 1]
         var = self.program.variable(tuple(shape[p] for p in positions), dtype)
-        self.assign(Access(var, tuple(at(k) for k in range(len(positions)))), shape, positions, views, operation, functions, node_id)  # fmt: skip
+        self.assign(
+            Access(var, tuple(at(k) for k in range(len(positions)))),
+            shape,
+            positions,
+            views,
+            operation,
+            functions,
+            node_id,
+        )
         return View(Access(var, tuple(at(p) for p in positions)), shape)
 
     def assign(
@@ -120,7 +130,9 @@ class Lowering:
         self.program.statements.append(statement)
         return statement
 
-    def accumulate(self, var: Var, kind: str, value: View, target: tuple[Index, ...], after: tuple[Statement, ...] = ()) -> Statement:  # fmt: skip
+    def accumulate(
+        self, var: Var, kind: str, value: View, target: tuple[Index, ...], after: tuple[Statement, ...] = ()
+    ) -> Statement:
         """`var[target] kind value` for every point of the value's shape."""
         positions = [p for p in range(len(value.shape)) if value.shape[p] != 1]
         place = {p: k for k, p in enumerate(positions)}
@@ -271,7 +283,7 @@ def _index_arithmetic(node: Node, operands: Sequence[Operand]) -> Operand | None
 
 def _as_index(operand: Operand) -> Index | None:
     if isinstance(operand, IndexValue):
-        return operand.index
+        return operand.number
     if isinstance(operand, Literal) and type(operand.value) is int:
         return Index((), operand.value)
     return None

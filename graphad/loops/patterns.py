@@ -8,10 +8,9 @@ from __future__ import annotations
 from graphad.errors import GraphError, describe
 from graphad.ir.graph import Node
 from graphad.ir.sizes import Extent, product
-from graphad.loops import lower
-from graphad.loops.ir import ZERO, Access, Index, IndexValue, Literal, at
+from graphad.loops.ir import ZERO, Access, Index, IndexValue, Literal, Var, at
 from graphad.loops.lower import Contribution, Lowering, Pending, constant_view, pattern
-from graphad.loops.views import View, affine, plain, regrouped, sliced, stretched, transposed, whole
+from graphad.loops.views import View, affine, plain, regrouped, sliced, stepped, stretched, transposed, whole
 
 BLAS_FROM = 4096.0  # multiplications from which a matrix product goes to BLAS
 BLAS_SIDE = 4
@@ -110,7 +109,7 @@ def _indirect(indices: list[View], axes: tuple[int, ...], rank: int, lead: int) 
 def _index_of(view: View) -> Index:
     operand = view.operand
     if isinstance(operand, IndexValue):
-        return operand.index
+        return operand.number
     if isinstance(operand, Literal):
         return Index((), int(operand.value))
     return Index(((operand, 1),))
@@ -160,14 +159,18 @@ def arg_extremum(low: Lowering, node_id: int, node: Node) -> View:
     spread = stretched(extremum.moved([at(d) for d in range(len(view.shape)) if d != axis], unit), view.shape)
     position = View(IndexValue(at(axis), "int64"), view.shape)
     length = View(IndexValue(Index((), view.shape[axis]), "int64"), view.shape)
-    found = low.compute(view.shape, "int64", "({2} if ({0} == {1}) or ({0} != {0}) else {3})", [view, spread, position, length])
+    found = low.compute(
+        view.shape, "int64", "({2} if ({0} == {1}) or ({0} != {0}) else {3})", [view, spread, position, length]
+    )
     return _reduced(low, found, {axis}, "min=", "int64")
 
 
 @pattern("cumsum", "cumprod", "linear_recurrence")
 def scan(low: Lowering, node_id: int, node: Node) -> View:
     """A value carried along an axis."""
-    operation = {"cumsum": "{carry} + {0}", "cumprod": "{carry} * {0}", "linear_recurrence": "{0} * {carry} + {1}"}[node.op]
+    operation = {"cumsum": "{carry} + {0}", "cumprod": "{carry} * {0}", "linear_recurrence": "{0} * {carry} + {1}"}[
+        node.op
+    ]
     start = Literal(1 if node.op == "cumprod" else 0, node.type.dtype)
     axis, shape = node.param("axis"), node.type.shape
     views = [low.view(a) for a in node.args]
@@ -192,10 +195,7 @@ def embed(low: Lowering, node_id: int, node: Node) -> Pending:
     starts, steps = node.param("starts"), node.param("steps")
 
     def place(target: tuple[Index, ...]) -> tuple[Index, ...]:
-        return tuple(
-            affine(0, start, step).substitute(lambda _, i=i: i)  # type: ignore[misc]
-            for i, start, step in zip(target, starts, steps, strict=True)
-        )
+        return tuple(stepped(index, start, step) for index, start, step in zip(target, starts, steps, strict=True))
 
     pending = low.pending(node.args[0])
     if pending is not None:
@@ -220,7 +220,13 @@ def concatenate(low: Lowering, node_id: int, node: Node) -> View:
     return View(Access(var, tuple(at(p) for p in kept)), shape)
 
 
-SCATTER_KINDS = {"scatter_add": "+=", "scatter_set": "=", "scatter_mul": "*=", "scatter_max": "max=", "scatter_min": "min="}  # fmt: skip
+SCATTER_KINDS = {
+    "scatter_add": "+=",
+    "scatter_set": "=",
+    "scatter_mul": "*=",
+    "scatter_max": "max=",
+    "scatter_min": "min=",
+}
 
 
 @pattern(*SCATTER_KINDS)
@@ -268,7 +274,12 @@ Groups = tuple[list[str], list[str], list[str], list[str]]
 
 
 def _matrix_product(
-    low: Lowering, node: Node, left: tuple[View, str], right: tuple[View, str], groups: Groups, extent: dict[str, Extent]
+    low: Lowering,
+    node: Node,
+    left: tuple[View, str],
+    right: tuple[View, str],
+    groups: Groups,
+    extent: dict[str, Extent],
 ) -> View:
     """The product as (batched) matrices: operands are used as they lie where they are matrices already."""
     batch, rows, inner, columns = groups
@@ -283,7 +294,7 @@ def _matrix_product(
 
 def _matrix(
     low: Lowering, view: View, word: str, batch: list[str], rows: list[str], columns: list[str], dtype: str
-) -> tuple[lower.Var, bool]:
+) -> tuple[Var, bool]:
     """An operand as an array in the order batch, rows, columns; or batch, columns, rows, to be read transposed."""
     straight, turned = [*batch, *rows, *columns], [*batch, *columns, *rows]
     found = plain(view)

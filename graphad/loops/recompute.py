@@ -6,6 +6,8 @@ reader, or grouping would merge the two computations back into one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from graphad.loops.axes import Axes
 from graphad.loops.ir import Access, Index, Literal, Loop, Operand, Program, Statement, Var, at, walk
 from graphad.loops.lower import drop_unread
@@ -89,7 +91,7 @@ class Recomputation:
             kind="=",
             operation=writer.operation,
             out=Access(var, tuple(at(moved[a]) for a in used)),
-            inputs=[o.substitute(there) if isinstance(o, Access) else _moved(o, there) for o in writer.inputs],
+            inputs=[_moved(o, there) for o in writer.inputs],
             axes=tuple(moved.values()),
             dtype=writer.dtype,
             extra=reader.extra,
@@ -103,13 +105,10 @@ class Recomputation:
 
     def _canonical(self, read: Access) -> tuple[Index, ...]:
         unrolled = [a for a in dict.fromkeys(read.axes()) if self.axes.unrolled(a)]
-        return read.substitute(
-            lambda a: at(-1 - unrolled.index(a)) if a in unrolled else at(self.axes.find(a))
-        ).indices
+        return read.substitute(lambda a: at(-1 - unrolled.index(a)) if a in unrolled else at(self.axes.find(a))).indices
 
 
-def _moved(operand: Operand, change: object) -> Operand:
-    if isinstance(operand, (Literal, Access)):
-        return operand
-    return operand._replace(index=operand.index.substitute(change))  # type: ignore[arg-type]
-
+def _moved(operand: Operand, change: Callable[[int], Index]) -> Operand:
+    if isinstance(operand, Access):
+        return operand.substitute(change)
+    return operand if isinstance(operand, Literal) else operand._replace(number=operand.number.substitute(change))

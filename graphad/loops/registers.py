@@ -107,5 +107,3 @@ def _load(program: Program, axes: Axes, reader: Statement, access: Access, made:
         )
         made[key] = var
     return Access(var, tuple(at(a) for a in used))
-
-

@@ -23,7 +23,7 @@ class View(NamedTuple):
         """The positions of the axes along which the value changes."""
         if isinstance(self.operand, Access):
             return set(self.operand.axes())
-        return set(self.operand.index.axes()) if isinstance(self.operand, IndexValue) else set()
+        return set(self.operand.number.axes()) if isinstance(self.operand, IndexValue) else set()
 
     def read(self, indices: Sequence[Index]) -> Operand:
         """The element at one index per axis."""
@@ -39,7 +39,7 @@ def remap(operand: Operand, indices: Sequence[Index]) -> Operand:
     if isinstance(operand, Access):
         return operand.substitute(lambda p: indices[p])
     if isinstance(operand, IndexValue):
-        return IndexValue(operand.index.substitute(lambda p: indices[p]), operand.dtype)
+        return IndexValue(operand.number.substitute(lambda p: indices[p]), operand.dtype)
     return operand
 
 
@@ -57,9 +57,7 @@ def transposed(view: View, axes: Sequence[int]) -> View:
 def stretched(view: View, shape: tuple[Extent, ...]) -> View:
     """The view broadcast to a shape."""
     lead = len(shape) - len(view.shape)
-    indices = [
-        ZERO if extent == 1 and shape[lead + d] != 1 else at(lead + d) for d, extent in enumerate(view.shape)
-    ]
+    indices = [ZERO if extent == 1 and shape[lead + d] != 1 else at(lead + d) for d, extent in enumerate(view.shape)]
     return view.moved(indices, shape)
 
 
@@ -72,6 +70,11 @@ def sliced(view: View, starts: Sequence[Extent], lengths: tuple[Extent, ...], st
 def affine(axis: int, start: Extent, step: Extent) -> Index:
     """start + step·axis."""
     return Index(((axis, step),), start)
+
+
+def stepped(index: Index, start: Extent, step: Extent) -> Index:
+    """start + step·index."""
+    return affine(0, start, step).substitute(lambda _: index)
 
 
 def regrouped(old: tuple[Extent, ...], new: tuple[Extent, ...]) -> list[Index] | None:

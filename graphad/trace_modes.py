@@ -16,7 +16,7 @@ from graphad.ad.transform import scalar_output, select_inputs
 from graphad.errors import ArgumentError, DifferentiationError, describe
 from graphad.interpret import evaluate, interpret
 from graphad.ir.apply import bind_arguments
-from graphad.ir.graph import Graph, Node, keep
+from graphad.ir.graph import Graph, keep
 from graphad.report.formula import one_step
 from graphad.report.tables import as_text, table
 
@@ -100,7 +100,7 @@ def trace_modes(graph: Graph, *args: float, of: str | None = None, **kwargs: flo
     steps = [i for i in order if graph.nodes[i].op != "const"]
     steps.append(steps.pop(steps.index(graph.outputs[output])))
     names = {node_id: f"v{number}" for number, node_id in enumerate(steps, start=1)}
-    partials = {i: local_partials(graph.nodes[i], [values[a] for a in graph.nodes[i].args]) for i in steps}
+    partials = {i: local_partials(graph, i, values) for i in steps}
     tangents = {name: _forward(graph, steps, partials, graph.inputs[name]) for name in inputs}
     adjoints = _reverse(graph, steps, partials)
     return ModeTrace(output, tuple(inputs), tuple(
@@ -113,20 +113,21 @@ def trace_modes(graph: Graph, *args: float, of: str | None = None, **kwargs: flo
     ))  # fmt: skip
 
 
-def local_partials(node: Node, values: list[float]) -> list[float]:
-    """The derivatives of one operation by each of its operands, at given operands; 0 where it has none."""
+def local_partials(graph: Graph, node_id: int, values: Mapping[int, float]) -> list[float]:
+    """The derivatives of one step by each of its operands, at given values of the steps; 0 where it has none."""
+    node = graph.nodes[node_id]
+    if not node.args or not node.type.is_float:
+        return [0.0] * len(node.args)
     alone = Graph("step")
-    operands = [alone.input(f"a{i}") for i in range(len(values))]
-    if not operands:
-        return []
+    operands = [alone.input(f"a{k}", (), graph.nodes[a].type.dtype) for k, a in enumerate(node.args)]
     alone.output("y", alone.apply(node.op, *operands, **dict(node.params)))
-    return [_partial(alone, f"a{i}", values) for i in range(len(values))]
+    return [_partial(alone, f"a{k}", [values[a] for a in node.args]) for k in range(len(operands))]
 
 
 def _partial(alone: Graph, name: str, values: list[float]) -> float:
     try:
         slope = transform.grad(alone, name)
-    except DifferentiationError:  # a step function: nothing flows through it
+    except DifferentiationError:  # a truth value or a step function: nothing flows through it
         return 0.0
     return float(interpret(slope, *values)[f"dy_d{name}"])
 
@@ -163,11 +164,11 @@ def _values(graph: Graph, order: list[int], given: Mapping[str, object]) -> dict
 def _only_scalars(graph: Graph, order: list[int]) -> None:
     for node_id in order:
         node = graph.nodes[node_id]
-        if node.type.shape != () or node.type.dtype != "float64":
+        if node.type.shape != ():
             raise ArgumentError(
                 describe(
-                    f"`{graph.name}` can not be traced: `{node.op}` is no float64 scalar",
-                    expected="a program of float64 scalars",
+                    f"`{graph.name}` can not be traced: `{node.op}` is no scalar",
+                    expected="a program of scalars",
                     got=str(node.type),
                     source=node.source,
                 )

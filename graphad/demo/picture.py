@@ -49,7 +49,7 @@ def draw(
     atlas, curves = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     _map(atlas, true, found, lines)
     _curves(curves, descents, limit)
-    canvas.draw()
+    canvas.draw()  # type: ignore[no-untyped-call]
     _label(atlas, canvas, names, found)
     canvas.print_png(str(path))  # type: ignore[no-untyped-call]
 

@@ -14,7 +14,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Seque
     """A table with a line under its header; the columns named in `right` are aligned to the right."""
     result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
-        result.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+        result.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         result.add_row(*row)
     return result

@@ -68,6 +68,11 @@ def contiguous(array: NDArray[Any], dtype: str) -> NDArray[Any]:
     return np.asarray(array) if array.flags.writeable else np.asarray(Unlocked(array))
 
 
+def ready(array: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Like `contiguous` for an array of the right dtype; any other is returned as it is, to be refused later."""
+    return contiguous(array, dtype) if array.dtype.newbyteorder("=") == dtype else array
+
+
 class Unlocked:
     """A read-only array offered as writeable, without a copy: kernels are typed for writeable arrays and never write
     to their inputs."""

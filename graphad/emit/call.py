@@ -1,9 +1,9 @@
 """The Python function in front of a kernel: checks, fresh results, and a message where something does not fit.
 
-The function is written for its graph as straight Python text. What it does not see to be right at once (another memory
-order, another type, a wrong size) goes to `CheckedCall`, which converts by the rule of `graphad.emit.arguments` or says
-what is wrong. Dtype, contiguity, alignment and writeability need no line: Numba's dispatcher checks them in C and
-answers TypeError before the kernel starts.
+The function is written for its graph as straight Python text. What it does not see to be right at once (another type, a
+wrong size) goes to `CheckedCall`, which converts by the rule of `graphad.emit.arguments` or says what is wrong. Dtypes
+need no line: Numba's dispatcher checks them in C and answers TypeError before the kernel starts. It would check
+contiguity, alignment and writeability (NumPy's `carray`) as well, but its refusal takes 100 µs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphad.analysis.indices import Check, raise_outside
-from graphad.emit.arguments import convert, outputs_for
+from graphad.emit.arguments import convert, outputs_for, ready
 from graphad.emit.result import Packing, leaves, pack_expression
 from graphad.errors import ArgumentError, describe
 from graphad.interpret import solve_linear, solve_sizes
@@ -151,7 +151,7 @@ class CheckedCall:
 def _namespace(path: CallPath) -> dict[str, Any]:
     namespace: dict[str, Any] = {
         "__missing": MISSING, "__ndarray": np.ndarray, "__empty": np.empty, "__overlap": np.may_share_memory,
-        "__new": tuple.__new__, "__kernel": path.kernel.function,
+        "__ready": ready, "__new": tuple.__new__, "__kernel": path.kernel.function,
     }  # fmt: skip
     for name in ("float64", "float32", "int64", "int32", "bool"):
         namespace[f"__{name}"] = np.dtype(name).type
@@ -188,6 +188,7 @@ def _lines(path: CallPath, namespace: dict[str, Any]) -> Iterator[str]:
         binding, conditions = sized
         yield f"    if {' and '.join(['not __rest', 'not __unknown', *_type_conditions(graph)])}:"
         yield from (f"        {line}" for line in binding)
+        yield from (f"        {line}" for line in _layout_lines(graph, slow))
         if conditions:
             yield f"        if not ({' and '.join(conditions)}):"
             yield f"            {slow}"
@@ -217,6 +218,17 @@ def _type_conditions(graph: Graph) -> list[str]:
             exact = f"type({name}) is int and {limits.min} <= {name} <= {limits.max}"
             conditions.append(f"({exact} or type({name}) is __{kind.dtype})")
     return conditions
+
+
+def _layout_lines(graph: Graph, slow: str) -> Iterator[str]:
+    """Lines that copy or unlock arrays; an `out` that might overlap the original is left to the checked way."""
+    for name, node_id in graph.inputs.items():
+        kind = graph.nodes[node_id].type
+        if kind.rank:
+            yield f"if not {name}.flags.carray:"
+            yield "    if out is not None:"
+            yield f"        {slow}"
+            yield f'    {name} = __ready({name}, "{kind.dtype}")'
 
 
 def _size_lines(graph: Graph) -> tuple[list[str], list[str]] | None:

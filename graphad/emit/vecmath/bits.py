@@ -21,6 +21,11 @@ def _llvm(builder: Any, name: str, args: list[Any]) -> Any:
     return builder.call(builder.module.declare_intrinsic(name, [kind], function), args)
 
 
+def _narrowest(*kinds: Any) -> Any:
+    """The type of the operation: float32 with constants of float64 is meant as float32."""
+    return types.float32 if types.float32 in kinds else kinds[0]
+
+
 VECTOR_LENGTHS = (2, 4, 8, 16)
 
 
@@ -90,7 +95,8 @@ _rare_fmod = _rare("graphad_rare_fmod", lambda builder, args: builder.frem(*args
 @intrinsic
 def _fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     """a*b + c with one rounding."""
-    return a(a, a, a), lambda context, builder, signature, args: _llvm(builder, "llvm.fma", args)
+    kind = _narrowest(a, b, c)
+    return kind(kind, kind, kind), lambda context, builder, signature, args: _llvm(builder, "llvm.fma", args)
 
 
 @intrinsic
@@ -132,7 +138,8 @@ def _copysign(typing_context: Any, x: Any, y: Any) -> Any:
 @intrinsic
 def _select(typing_context: Any, condition: Any, a: Any, b: Any) -> Any:
     """A where the condition holds, else b; both are computed."""
-    return a(types.boolean, a, a), lambda context, builder, signature, args: builder.select(*args)
+    kind = _narrowest(a, b)
+    return kind(types.boolean, kind, kind), lambda context, builder, signature, args: builder.select(*args)
 
 
 @intrinsic
@@ -149,6 +156,19 @@ def _from_bits(typing_context: Any, i: Any) -> Any:
     return types.float64(types.int64), lambda context, builder, signature, args: builder.bitcast(
         args[0], ir.DoubleType()
     )
+
+
+@intrinsic
+def _power_of_two_f32(typing_context: Any, n: Any) -> Any:
+    """2^n as a float32 for an integer -126 <= n <= 127 given as a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # Adding 1.5 2^23 + 127 leaves the biased exponent in the low bits.
+        shifted = builder.fadd(args[0], ir.Constant(ir.FloatType(), 12583039.0))
+        word = builder.bitcast(shifted, ir.IntType(32))
+        return builder.bitcast(builder.shl(word, ir.Constant(ir.IntType(32), 23)), ir.FloatType())
+
+    return types.float32(types.float32), generate
 
 
 @intrinsic
@@ -180,6 +200,8 @@ def _polynomial(typing_context: Any, x: Any, coefficients: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         point, table = args
         terms = [builder.extract_value(table, i) for i in range(len(signature.args[1]))]
+        if point.type != terms[0].type:
+            terms = [builder.fptrunc(term, point.type) for term in terms]
         square = builder.fmul(point, point)
         sums = []
         for chain in (terms[0::2], terms[1::2]):

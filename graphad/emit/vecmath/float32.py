@@ -1,83 +1,371 @@
 # mypy: disable-error-code="no-any-return"
-"""The functions of float32: computed in float64 and rounded once, so that they err by little more than half a unit."""
+"""The functions of float32: short polynomials in float64, rounded once, or float32 throughout where that is enough.
+
+In float64 a float32 argument is never subnormal and a result never overflows, so little care is needed, and what
+comes out errs by hardly more than half a unit. Functions without a short form round the one of float64.
+"""
 
 from __future__ import annotations
 
 from graphad.emit.vecmath.arithmetic import floordiv, remainder
-from graphad.emit.vecmath.bits import _narrow, _wide
+from graphad.emit.vecmath.bits import (
+    _bits,
+    _copysign,
+    _fabs,
+    _fma,
+    _from_bits,
+    _maximum,
+    _narrow,
+    _polynomial,
+    _power_of_two_f32,
+    _rare_cos,
+    _rare_sin,
+    _rint,
+    _select,
+    _shift_right,
+    _sqrt,
+    _trunc,
+    _wide,
+)
 from graphad.emit.vecmath.decorators import elementary
-from graphad.emit.vecmath.error import erf, erfc
-from graphad.emit.vecmath.exp_log import exp, exp2, expm1, log, log1p, log2, log10, logaddexp, sigmoid, softplus
+from graphad.emit.vecmath.error import erfc
+from graphad.emit.vecmath.exp_log import (
+    EXPONENT_TO_FLOAT,
+    HALF_ROOT,
+    INFINITY,
+    LN2,
+    LOG2_E,
+    LOG10_E,
+    MANTISSA,
+    NAN,
+    ONE_LESS_HALF_ROOT,
+    ROUND,
+    _log_limits,
+    _power_of_two,
+)
 from graphad.emit.vecmath.gamma import digamma, lgamma, polygamma
-from graphad.emit.vecmath.hyperbolic import acosh, asinh, atanh, cosh, sinh, tanh
-from graphad.emit.vecmath.power import cbrt, hypot, pow
-from graphad.emit.vecmath.trigonometric import acos, asin, atan, atan2, cos, sin, tan
+from graphad.emit.vecmath.hyperbolic import acosh, asinh, atanh
+from graphad.emit.vecmath.power import cbrt
+from graphad.emit.vecmath.trigonometric import HALF_PI, HALF_PI_LOW, LARGEST_REDUCED, PI, TWO_OVER_PI, acos, asin
+
+# e^r = 1 + r + r^2 q(r), |r| <= ln(2)/2: error 2^-28 of e^r, for float32 arithmetic; 2^-37 of e^r - 1.
+EXP_F32 = (
+    0.4999999345221312,
+    0.1666652060081752,
+    0.041668385360928005,
+    0.00836872037965777,
+    0.0013814816516833986,
+)
+EXP_SHORT = (
+    0.5000000000105125,
+    0.1666666675403842,
+    0.0416666659546056,
+    0.008333289094226839,
+    0.001388898500484076,
+    0.00019904876642626562,
+    2.4796477487031625e-05,
+)
+LN2_F32 = 0.693147182464599609375
+LN2_F32_LOW = -1.904654299957767e-09
+# log((1+s)/(1-s)) = 2s + s z p(z), z = s^2, |s| <= 0.1716: error 2^-37 of the logarithm.
+LOG_SHORT = (
+    0.6666666564500033,
+    0.40000335367612344,
+    0.28537291694340394,
+    0.2358256042435474,
+)
+# sin r = r + r z p(z) and cos r = 1 + z p(z), z = r^2, |r| <= pi/4: errors 2^-37 and 2^-33.
+SIN_SHORT = (
+    -0.16666666641607025,
+    0.008333329382875029,
+    -0.0001983933353408258,
+    2.718296645869407e-06,
+)
+COS_SHORT = (
+    -0.4999999972488916,
+    0.041666623290775216,
+    -0.0013886762352204919,
+    2.4390286626737687e-05,
+)
+# arctan t = t + t z p(z), z = t^2, |t| <= 1: error 2^-31.
+ATAN_SHORT = (
+    -0.3333332743368334,
+    0.19999692629146903,
+    -0.14280131002581983,
+    0.11060246232318285,
+    -0.08818854127147664,
+    0.06759583557553586,
+    -0.04494657287676613,
+    0.022760413862174738,
+    -0.0074226528076152066,
+    0.00113487701824065,
+)
+# erf(x) = x + x p(x^2) for |x| <= 1: error 2^-29; erf(x) = 1 - exp(-p(x - 1)) for 1 <= x <= 4: error 2^-35.
+ERF_SMALL_SHORT = (
+    0.1283791659137456,
+    -0.3761262713616384,
+    0.11283600174858073,
+    -0.02685444438577509,
+    0.00518953465725849,
+    -0.000802083279774662,
+    7.889083758985167e-05,
+)
+ERF_LARGE_SHORT = (
+    1.8496055100436157,
+    2.6389675160559696,
+    0.8431070647819426,
+    0.04156355104931751,
+    -0.010046587961343856,
+    0.0020120972836158895,
+    -0.0002895885959553521,
+    2.169746481577834e-05,
+)
 
 
 @elementary
 def exp_f32(x: float) -> float:
-    """`exp` of a float32."""
-    return _narrow(exp(_wide(x)))
+    """`exp` of a float32, in float32."""
+    x = _select(x > 89.0, 89.0, x)
+    x = _select(x < -104.0, -104.0, x)
+    n = _rint(_fma(x, LOG2_E, 0.0))
+    r = _fma(n, -LN2_F32_LOW, _fma(n, -LN2_F32, x))
+    p = _fma(r * r, _polynomial(r, EXP_F32), r)
+    half = _trunc(_fma(n, 0.5, 0.0))
+    return _fma(p, 1.0, 1.0) * _power_of_two_f32(half) * _power_of_two_f32(n - half)
+
+
+@elementary
+def sigmoid_f32(x: float) -> float:
+    """`sigmoid` of a float32, in float32."""
+    e = exp_f32(-_fabs(x))
+    return _select(x >= 0.0, 1.0, e) / _fma(e, 1.0, 1.0)
+
+
+@elementary
+def _expm1_short(x: float) -> tuple[float, float]:
+    """2^n and e^x - 1, for |x| < 700."""
+    n = _rint(x * LOG2_E)
+    r = _fma(n, -LN2, x)
+    scale = _power_of_two(n)
+    return scale, _fma(scale, _fma(r * r, _polynomial(r, EXP_SHORT), r), scale - 1.0)
+
+
+@elementary
+def _exp_short(x: float) -> float:
+    """e^x for |x| < 700."""
+    n = _rint(x * LOG2_E)
+    r = _fma(n, -LN2, x)
+    return _fma(r * r, _polynomial(r, EXP_SHORT), r + 1.0) * _power_of_two(n)
+
+
+@elementary
+def _bounded(x: float, largest: float) -> float:
+    """A float32 as a float64 in [-largest, largest]."""
+    wide = _wide(x)
+    wide = _select(wide > largest, largest, wide)
+    return _select(wide < -largest, -largest, wide)
 
 
 @elementary
 def exp2_f32(x: float) -> float:
     """`exp2` of a float32."""
-    return _narrow(exp2(_wide(x)))
+    x = _bounded(x, 200.0)
+    n = _rint(x)
+    r = (x - n) * LN2
+    return _narrow(_fma(r * r, _polynomial(r, EXP_SHORT), r + 1.0) * _power_of_two(n))
 
 
 @elementary
 def expm1_f32(x: float) -> float:
     """`expm1` of a float32."""
-    return _narrow(expm1(_wide(x)))
+    return _select(_fabs(x) < 1e-9, x, _narrow(_expm1_short(_bounded(x, 100.0))[1]))
+
+
+@elementary
+def sinh_f32(x: float) -> float:
+    """`sinh` of a float32."""
+    rise = _expm1_short(_fabs(_bounded(x, 100.0)))[1]
+    return _copysign(_narrow(0.5 * (rise + rise / (rise + 1.0))), x)
+
+
+@elementary
+def cosh_f32(x: float) -> float:
+    """`cosh` of a float32."""
+    e = _exp_short(_bounded(x, 100.0))
+    return _narrow(0.5 * (e + 1.0 / e))
+
+
+@elementary
+def tanh_f32(x: float) -> float:
+    """`tanh` of a float32."""
+    rise = _expm1_short(2.0 * _fabs(_bounded(x, 20.0)))[1]
+    return _copysign(_narrow(rise / (rise + 2.0)), x)
+
+
+@elementary
+def _log_short(x: float, below: float) -> float:
+    """log(x) for a normal float64 x > 0, where x - 1 = below with all its digits."""
+    i = _bits(x) + ONE_LESS_HALF_ROOT
+    e = _from_bits(_shift_right(i, 52) | EXPONENT_TO_FLOAT) - 4503599627371519.0
+    f = _from_bits((i & MANTISSA) + HALF_ROOT) - 1.0
+    f = _select(e == 0.0, below, f)
+    s = f / (2.0 + f)
+    z = s * s
+    return _fma(e, LN2, _fma(s * z, _polynomial(z, LOG_SHORT), s + s))
 
 
 @elementary
 def log_f32(x: float) -> float:
     """`log` of a float32."""
-    return _narrow(log(_wide(x)))
+    wide = _wide(x)
+    return _narrow(_log_limits(wide, _log_short(wide, wide - 1.0)))
 
 
 @elementary
 def log2_f32(x: float) -> float:
     """`log2` of a float32."""
-    return _narrow(log2(_wide(x)))
+    wide = _wide(x)
+    return _narrow(_log_limits(wide, _log_short(wide, wide - 1.0) * LOG2_E))
 
 
 @elementary
 def log10_f32(x: float) -> float:
     """`log10` of a float32."""
-    return _narrow(log10(_wide(x)))
+    wide = _wide(x)
+    return _narrow(_log_limits(wide, _log_short(wide, wide - 1.0) * LOG10_E))
 
 
 @elementary
 def log1p_f32(x: float) -> float:
     """`log1p` of a float32."""
-    return _narrow(log1p(_wide(x)))
+    wide = _wide(x)
+    y = _narrow(_log_limits(1.0 + wide, _log_short(1.0 + wide, wide)))
+    return _select(_fabs(x) < 1e-9, x, y)
+
+
+@elementary
+def _log1p_exp_short(x: float) -> float:
+    """log(1 + e^-|x|)."""
+    e = _exp_short(-_fabs(x))
+    return _log_short(1.0 + e, e)
+
+
+@elementary
+def softplus_f32(x: float) -> float:
+    """`softplus` of a float32."""
+    return _narrow(_maximum(_wide(x), 0.0) + _log1p_exp_short(_bounded(x, 600.0)))
+
+
+@elementary
+def logaddexp_f32(a: float, b: float) -> float:
+    """`logaddexp` of two float32."""
+    difference = _fabs(_select(a == b, 0.0, _wide(a) - _wide(b)))
+    difference = _select(difference > 600.0, 600.0, difference)
+    return _narrow(_wide(_maximum(a, b)) + _log1p_exp_short(difference))
+
+
+@elementary
+def _wave_short(x: float, turn: int) -> float:
+    """The sine of x plus `turn` right angles."""
+    rounded = _fma(x, TWO_OVER_PI, ROUND)
+    n = rounded - ROUND
+    r = _fma(-n, HALF_PI_LOW, _fma(-n, HALF_PI, x))
+    q = _bits(rounded) + turn
+    z = r * r
+    sine = _fma(r * z, _polynomial(z, SIN_SHORT), r)
+    value = _select((q & 1) == 0, sine, _fma(z, _polynomial(z, COS_SHORT), 1.0))
+    return _from_bits(_bits(value) ^ ((q & 2) << 62))
 
 
 @elementary
 def sin_f32(x: float) -> float:
     """`sin` of a float32."""
-    return _narrow(sin(_wide(x)))
+    wide = _wide(x)
+    argument = _select(_fabs(wide) > LARGEST_REDUCED, wide, 0.0)
+    value = _select(argument == 0.0, _wave_short(wide, 0), _rare_sin(argument))
+    return _select(x == 0.0, x, _narrow(value))
 
 
 @elementary
 def cos_f32(x: float) -> float:
     """`cos` of a float32."""
-    return _narrow(cos(_wide(x)))
+    wide = _wide(x)
+    argument = _select(_fabs(wide) > LARGEST_REDUCED, wide, 0.0)
+    return _narrow(_select(argument == 0.0, _wave_short(wide, 1), _rare_cos(argument)))
 
 
 @elementary
 def tan_f32(x: float) -> float:
     """`tan` of a float32."""
-    return _narrow(tan(_wide(x)))
+    wide = _wide(x)
+    argument = _select(_fabs(wide) > LARGEST_REDUCED, wide, 0.0)
+    huge = argument != 0.0
+    sine = _select(huge, _rare_sin(argument), _wave_short(wide, 0))
+    cosine = _select(huge, _rare_cos(argument), _wave_short(wide, 1))
+    return _select(x == 0.0, x, _narrow(sine / cosine))
 
 
 @elementary
-def asin_f32(x: float) -> float:
-    """`asin` of a float32."""
-    return _narrow(asin(_wide(x)))
+def atan2_f32(y: float, x: float) -> float:
+    """`atan2` of two float32."""
+    a = _fabs(_wide(y))
+    b = _fabs(_wide(x))
+    steep = a > b
+    longer = _select(steep, a, b)
+    shorter = _select(steep, b, a)
+    t = _select(shorter == longer, 1.0, shorter / _select(longer == 0.0, 1.0, longer))
+    t = _select(longer == 0.0, 0.0, t)
+    z = t * t
+    angle = _fma(t * z, _polynomial(z, ATAN_SHORT), t)
+    angle = _select(steep, HALF_PI - angle, angle)
+    angle = _select((a == a) & (b == b), _select(_bits(_wide(x)) < 0, PI - angle, angle), NAN)
+    return _copysign(_narrow(angle), y)
+
+
+@elementary
+def atan_f32(x: float) -> float:
+    """`atan` of a float32."""
+    a = _fabs(_wide(x))
+    steep = a > 1.0
+    t = _select(steep, 1.0 / a, a)
+    z = t * t
+    angle = _fma(t * z, _polynomial(z, ATAN_SHORT), t)
+    return _copysign(_narrow(_select(steep, HALF_PI - angle, angle)), x)
+
+
+@elementary
+def erf_f32(x: float) -> float:
+    """`erf` of a float32."""
+    a = _fabs(_bounded(x, 4.0))
+    small = _fma(a, _polynomial(a * a, ERF_SMALL_SHORT), a)
+    large = 1.0 - _exp_short(-_polynomial(a - 1.0, ERF_LARGE_SHORT))
+    return _copysign(_narrow(_select(a < 1.0, small, large)), x)
+
+
+@elementary
+def pow_f32(x: float, y: float) -> float:
+    """`pow` of two float32."""
+    wide = _wide(x)
+    a = _fabs(wide)
+    power = _wide(y)
+    product = power * _select(a == 0.0, -INFINITY, _select(a < INFINITY, _log_short(a, a - 1.0), a))
+    product = _select(product > 200.0, 200.0, product)
+    value = _exp_short(_select(product < -200.0, -200.0, product))
+    value = _select(a == 1.0, 1.0, value)
+    whole = _rint(power) == power
+    half = 0.5 * power
+    odd = whole & (_rint(half) != half)
+    value = _select(odd, _copysign(value, wide), value)
+    value = _select((wide < 0.0) & (a < INFINITY) & (not whole), NAN, value)
+    return _narrow(_select((power == 0.0) | (wide == 1.0), 1.0, value))
+
+
+@elementary
+def hypot_f32(x: float, y: float) -> float:
+    """`hypot` of two float32."""
+    a = _fabs(_wide(x))
+    b = _fabs(_wide(y))
+    return _narrow(_select((a == INFINITY) | (b == INFINITY), INFINITY, _sqrt(_fma(a, a, b * b))))
 
 
 @elementary
@@ -87,39 +375,21 @@ def acos_f32(x: float) -> float:
 
 
 @elementary
-def atan_f32(x: float) -> float:
-    """`atan` of a float32."""
-    return _narrow(atan(_wide(x)))
+def acosh_f32(x: float) -> float:
+    """`acosh` of a float32."""
+    return _narrow(acosh(_wide(x)))
 
 
 @elementary
-def sinh_f32(x: float) -> float:
-    """`sinh` of a float32."""
-    return _narrow(sinh(_wide(x)))
-
-
-@elementary
-def cosh_f32(x: float) -> float:
-    """`cosh` of a float32."""
-    return _narrow(cosh(_wide(x)))
-
-
-@elementary
-def tanh_f32(x: float) -> float:
-    """`tanh` of a float32."""
-    return _narrow(tanh(_wide(x)))
+def asin_f32(x: float) -> float:
+    """`asin` of a float32."""
+    return _narrow(asin(_wide(x)))
 
 
 @elementary
 def asinh_f32(x: float) -> float:
     """`asinh` of a float32."""
     return _narrow(asinh(_wide(x)))
-
-
-@elementary
-def acosh_f32(x: float) -> float:
-    """`acosh` of a float32."""
-    return _narrow(acosh(_wide(x)))
 
 
 @elementary
@@ -135,21 +405,9 @@ def cbrt_f32(x: float) -> float:
 
 
 @elementary
-def sigmoid_f32(x: float) -> float:
-    """`sigmoid` of a float32."""
-    return _narrow(sigmoid(_wide(x)))
-
-
-@elementary
-def softplus_f32(x: float) -> float:
-    """`softplus` of a float32."""
-    return _narrow(softplus(_wide(x)))
-
-
-@elementary
-def erf_f32(x: float) -> float:
-    """`erf` of a float32."""
-    return _narrow(erf(_wide(x)))
+def digamma_f32(x: float) -> float:
+    """`digamma` of a float32."""
+    return _narrow(digamma(_wide(x)))
 
 
 @elementary
@@ -165,45 +423,15 @@ def lgamma_f32(x: float) -> float:
 
 
 @elementary
-def digamma_f32(x: float) -> float:
-    """`digamma` of a float32."""
-    return _narrow(digamma(_wide(x)))
-
-
-@elementary
-def atan2_f32(a: float, b: float) -> float:
-    """`atan2` of two float32."""
-    return _narrow(atan2(_wide(a), _wide(b)))
-
-
-@elementary
-def hypot_f32(a: float, b: float) -> float:
-    """`hypot` of two float32."""
-    return _narrow(hypot(_wide(a), _wide(b)))
-
-
-@elementary
-def pow_f32(a: float, b: float) -> float:
-    """`pow` of two float32."""
-    return _narrow(pow(_wide(a), _wide(b)))
-
-
-@elementary
-def logaddexp_f32(a: float, b: float) -> float:
-    """`logaddexp` of two float32."""
-    return _narrow(logaddexp(_wide(a), _wide(b)))
-
-
-@elementary
-def floordiv_f32(a: float, b: float) -> float:
+def floordiv_f32(x: float, y: float) -> float:
     """`floordiv` of two float32."""
-    return _narrow(floordiv(_wide(a), _wide(b)))
+    return _narrow(floordiv(_wide(x), _wide(y)))
 
 
 @elementary
-def remainder_f32(a: float, b: float) -> float:
+def remainder_f32(x: float, y: float) -> float:
     """`remainder` of two float32."""
-    return _narrow(remainder(_wide(a), _wide(b)))
+    return _narrow(remainder(_wide(x), _wide(y)))
 
 
 @elementary

@@ -25,7 +25,9 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-elementary = njit(forceinline=True, error_model="numpy", fastmath=False)
+elementary = njit(
+    forceinline=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+)
 """
 
 
@@ -96,11 +98,15 @@ def source_of(names: Iterable[str], header: bool = True) -> str:
     Raises:
         GraphError: a name that is not in `FUNCTIONS`.
 
-    >>> text = source_of(["exp"])
+    >>> from numba import njit
     >>> module = {}
-    >>> exec(text, module)
-    >>> module["exp"](0.0)
-    1.0
+    >>> exec(source_of(["exp"]), module)
+    >>> @njit
+    ... def twice_exp(x):
+    ...     return 2.0 * exp(x)
+    >>> exp = module["exp"]
+    >>> twice_exp(0.0)
+    2.0
     """
     definitions = _definitions()
     needed: set[str] = set()

@@ -83,17 +83,16 @@ TAN_THREE_EIGHTHS_PI = 2.414213562373095
 
 @elementary
 def _quadrant(x: float) -> tuple[int, float, float]:
-    """Q, r and its rest with x = q pi/2 + r and |r| <= pi/4, by Cody and Waite's scheme with fused products."""
+    """Q, r and its rest with x = q pi/2 + r + rest and |r| <= pi/4, by Cody and Waite's scheme with fused products."""
     rounded = _fma(x, TWO_OVER_PI, ROUND)
     n = rounded - ROUND
+    # Exact: both terms are multiples of the last place of pi/2, and their difference is small.
     first = _fma(-n, HALF_PI, x)
     product = n * HALF_PI_LOW
-    second = first - product
-    back = second - first
-    error = (first - (second - back)) - (product + back)
-    error = error - _fma(n, HALF_PI_LOWEST, _fma(n, HALF_PI_LOW, -product))
-    r = second + error
-    return _bits(rounded), r, (second - r) + error
+    r = first - product
+    # Exact even where `first` is the smaller one, because it is a multiple of the product's last place.
+    error = (first - r) - product
+    return _bits(rounded), r, error - _fma(n, HALF_PI_LOWEST, _fma(n, HALF_PI_LOW, -product))
 
 
 @elementary
@@ -107,9 +106,8 @@ def _sine_tail(r: float, rest: float) -> float:
 def _cosine_parts(r: float, rest: float) -> tuple[float, float]:
     """cos(r + rest) as a sum of two numbers."""
     z = r * r
-    half = 0.5 * z
-    high = 1.0 - half
-    return high, ((1.0 - high) - half) + _fma(z * z, _polynomial(z, COS), -r * rest)
+    high = _fma(-0.5, z, 1.0)
+    return high, _fma(-0.5, z, 1.0 - high) + _fma(z * z, _polynomial(z, COS), -r * rest)
 
 
 @elementary

@@ -78,7 +78,7 @@ def test_ops_lists_every_operation(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["explain", "model.py"], "graphad: `model.py` names no graph\n  expected: FILE.py:NAME, such as model.py:graph"),
+        (["explain", "model.py"], "`model.py` names no graph\n  expected: FILE.py:NAME, such as model.py:graph"),
         (["explain", "nowhere.py:graph"], "graphad: there is no file `nowhere.py`\n  fix: check the path\n"),
         (["explain", "MODEL:nothing"], "does not define `nothing`\n  fix: name a graph at the top of the file\n"),
         (["explain", "MODEL:number"], "is no graph\n  expected: a graphad.Graph, or a function without arguments that "

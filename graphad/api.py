@@ -3,7 +3,8 @@
 Every function takes a graph and answers a `CompiledFunction` whose arguments are the graph's inputs, then the seeds
 where there are any. `wrt` names inputs and `of` outputs; a name gives the result itself, a list of names a named tuple,
 and None stands for all of floating dtype (one as itself, several as a named tuple). `passes` replaces the default
-pipeline. The derivative graphs themselves come from `graphad.transform`.
+pipeline, which runs before the graph is differentiated and after. The derivative graphs themselves come from
+`graphad.transform`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.plan.modes import Mode, Plan, choose_mode, fixed
 from passes.base import Pass
-from passes.pipeline import DEFAULT
+from passes.pipeline import DEFAULT, run_pipeline
 
 
 def compile(graph: Graph, *, passes: Sequence[Pass] = DEFAULT) -> CompiledFunction:
@@ -57,7 +58,9 @@ def grad(
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = pack_named("gradient", inputs, parts, alone=_alone(wrt))
-    return compile_graph(transform.grad(graph, inputs, output), packing, _gradient_plan(inputs, output), passes)
+    return compile_graph(
+        transform.grad(_simplified(graph, passes), inputs, output), packing, _gradient_plan(inputs, output), passes
+    )
 
 
 def value_and_grad(
@@ -75,7 +78,7 @@ def value_and_grad(
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = Record((output, pack_named("gradient", inputs, parts, alone=_alone(wrt))))
-    derived = transform.value_and_grad(graph, inputs, output)
+    derived = transform.value_and_grad(_simplified(graph, passes), inputs, output)
     return compile_graph(derived, packing, _gradient_plan(inputs, output), passes)
 
 
@@ -93,7 +96,9 @@ def jvp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[P
     values = pack_named("value", outputs, outputs, alone=_alone(of))
     tangents = pack_named("tangent", outputs, [f"{n}_dot" for n in outputs], alone=_alone(of))
     plan = Plan((fixed(f"jvp of {', '.join(outputs)}", "forward", "one tangent is pushed: one forward sweep"),))
-    return compile_graph(transform.jvp(graph, inputs, outputs), Record((values, tangents)), plan, passes)
+    return compile_graph(
+        transform.jvp(_simplified(graph, passes), inputs, outputs), Record((values, tangents)), plan, passes
+    )
 
 
 def vjp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[Pass] = DEFAULT) -> CompiledFunction:
@@ -110,7 +115,9 @@ def vjp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[P
     values = pack_named("value", outputs, outputs, alone=_alone(of))
     gradients = pack_named("gradient", inputs, [f"{n}_bar" for n in inputs], alone=_alone(wrt))
     plan = Plan((fixed(f"vjp of {', '.join(outputs)}", "reverse", "one cotangent is pulled: one reverse sweep"),))
-    return compile_graph(transform.vjp(graph, inputs, outputs), Record((values, gradients)), plan, passes)
+    return compile_graph(
+        transform.vjp(_simplified(graph, passes), inputs, outputs), Record((values, gradients)), plan, passes
+    )
 
 
 def jacobian(
@@ -140,10 +147,8 @@ def jacobian(
         raise ArgumentError(describe(f"mode={mode!r}", expected='"forward", "reverse" or None'))
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
     decision = choose_mode(graph, inputs, outputs, mode)
-    derived = transform.jacobian(graph, inputs, outputs, decision.choice)  # type: ignore[arg-type]
-    rows = [
-        pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs
-    ]
+    derived = transform.jacobian(_simplified(graph, passes), inputs, outputs, decision.choice)  # type: ignore[arg-type]
+    rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
     return compile_graph(derived, pack_named("jacobian", outputs, rows, alone=_alone(of)), Plan((decision,)), passes)
 
 
@@ -169,7 +174,7 @@ def hessian(
     reason = "one forward sweep per input element through the reverse gradient"
     plan = Plan((fixed(f"d2{output}/d({', '.join(inputs)})2", "forward over reverse", reason),))
     packing = pack_named("hessian", inputs, rows, alone=_alone(wrt))
-    return compile_graph(transform.hessian(graph, inputs, output), packing, plan, passes)
+    return compile_graph(transform.hessian(_simplified(graph, passes), inputs, output), packing, plan, passes)
 
 
 def hvp(
@@ -188,7 +193,12 @@ def hvp(
     packing = pack_named("product", inputs, [f"Hv_{n}" for n in inputs], alone=_alone(wrt))
     reason = "one tangent through the reverse gradient: no Hessian is formed"
     plan = Plan((fixed(f"Hessian of {output} times vector", "forward over reverse", reason),))
-    return compile_graph(transform.hvp(graph, inputs, output), packing, plan, passes)
+    return compile_graph(transform.hvp(_simplified(graph, passes), inputs, output), packing, plan, passes)
+
+
+def _simplified(graph: Graph, passes: Sequence[Pass]) -> Graph:
+    """The graph after the passes: what is simplified before it is differentiated is not differentiated at all."""
+    return run_pipeline(graph.freeze(), passes)[0].freeze()
 
 
 def _alone(names: Names) -> bool:

@@ -16,12 +16,14 @@ from passes.base import Pass
 from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
 from passes.fold import Fold
+from passes.shift import Shift
 from passes.simplify import Simplify
 
 # Twice: merged nodes let more patterns match, and folded constants more nodes merge.
 DEFAULT: tuple[Pass, ...] = (
     DeadCode(),
     CommonSubexpressions(),
+    Shift(),
     Simplify(),
     Fold(),
     CommonSubexpressions(),

@@ -20,12 +20,13 @@ from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
 from passes.fold import Fold
 from passes.pipeline import run_pipeline
+from passes.shift import Shift
 from passes.simplify import Simplify
 from tests.strategies import STEPS_WITH_INTEGERS, cases
 from tests.unjitted import unjitted
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-PASSES: tuple[Pass, ...] = (CommonSubexpressions(), DeadCode(), Fold(), Simplify())
+PASSES: tuple[Pass, ...] = (CommonSubexpressions(), DeadCode(), Fold(), Shift(), Simplify())
 
 
 def after_pipeline(graph: Graph) -> Callable[..., dict[str, Any]]:

@@ -8,6 +8,7 @@ from graphad.ir.graph import Graph
 from graphad.loops import patterns
 from graphad.loops.axes import Axes
 from graphad.loops.delays import Delays
+from graphad.loops.donate import donate
 from graphad.loops.fuse import fuse
 from graphad.loops.ir import Program, Var
 from graphad.loops.layout import straighten
@@ -47,4 +48,5 @@ def schedule(graph: Graph) -> Schedule:
         program.body = fuse(program, axes)
         storage = place(program, axes)
     Delays(program, axes, storage).run()
+    donate(program, axes, storage)
     return Schedule(program, axes, storage)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import graphad as ga
+from graphad.compile import compile_graph
 from graphad.errors import ArgumentError, DifferentiationError, GraphError, ShapeError
 from graphad.interpret import interpret
 from graphad.ir.operation import FUNCTIONS, OPERATIONS, NotDifferentiable, Scalar
@@ -280,3 +281,24 @@ def test_answers_of_the_wrong_form() -> None:
         ga.transform.grad(graph, of="y")
     with pytest.raises(ShapeError, match="the vjp rule of `wrong_shape`"):
         ga.transform.grad(graph, of="z")
+
+
+# ---------------------------------------------------------------------- compiled
+
+
+def test_both_kinds_are_compiled() -> None:
+    slope = elementwise(
+        "slope", function=leaky, partials=(lambda x, y: np.where(x > 0.0, 1.0, SLOPE),), domain=((0.5, 2.0),)
+    )
+    bell = elementwise("bell", "{exp}(-{0} * {0})", lambda x: np.exp(-x * x), (lambda x, y: -2.0 * x * y,))
+    check_op("slope", compiled=compile_graph)
+    check_op("bell", compiled=compile_graph)
+    squared = custom_derivative("squared", lambda x: x * x, vjp=lambda args, out, cotangent: 2.0 * args[0] * cotangent)
+    graph = ga.Graph("g")
+    x = graph.input("x", "n")
+    graph.output("y", (slope(bell(x)) * squared(slope(x))).sum())
+    values = np.array([-1.0, 0.5, 2.0])
+    gradient = ga.transform.value_and_grad(graph)
+    expected = interpret(gradient, values)
+    for name, got in zip(expected, compile_graph(gradient)(values), strict=True):
+        np.testing.assert_allclose(got, expected[name], rtol=1e-13)

@@ -210,5 +210,9 @@ def function_name(name: str, dtype: str) -> str:
 
     >>> function_name("exp", "float64"), function_name("exp", "float32"), function_name("floordiv", "int64")
     ('exp', 'exp_f32', 'floordiv_int')
+    >>> function_name("maximum", "float32")
+    'maximum'
     """
+    if name in ("maximum", "minimum"):  # one definition for every dtype
+        return name
     return {"float64": name, "float32": f"{name}_f32"}.get(dtype, f"{name}_int")

@@ -97,7 +97,7 @@ elementwise(
 )
 elementwise(
     "fmod",
-    Scalar("math.fmod({0}, {1})"),
+    Scalar("np.fmod({0}, {1})"),
     np.fmod,
     (lambda a, b, y: 1.0, lambda a, b, y: -np.trunc(a / b)),
     domain=((-2.4, -2.1), (0.9, 1.0)),

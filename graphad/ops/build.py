@@ -140,6 +140,8 @@ def elementwise(
     """
     derivative = Elementwise(partials) if isinstance(partials, tuple) else partials
     count = arity if arity is not None else len(partials) if isinstance(partials, tuple) else 1
+    if not samples and dtype is number_dtype:
+        samples = tuple(Sample(((3,),) * count, dtypes=(kind,) * count) for kind in ("float64", "int64", "int32"))
     return register(
         Op(
             name=name,

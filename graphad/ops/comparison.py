@@ -40,8 +40,6 @@ def number_or_zero(value: Variable | None, like: Variable) -> Variable:
 
 # ---------------------------------------------------------------------- where
 
-_BOOLS = ("bool", "float64", "float64")
-
 
 def _where_dtype(types: tuple[TensorType, ...]) -> str:
     if types[0].dtype != "bool":
@@ -67,7 +65,7 @@ elementwise(
     dtype=_where_dtype,
     arity=3,
     analytic=True,
-    samples=(Sample(((3,), (3,), (3,)), dtypes=_BOOLS),),
+    samples=tuple(Sample(((3,), (3,), (3,)), dtypes=("bool", kind, kind)) for kind in ("float64", "int64", "bool")),
 )
 
 
@@ -227,7 +225,13 @@ def _truth(types: tuple[TensorType, ...]) -> str:
 def _comparison(name: str, symbol: str, numpy_function: Callable[..., Any]) -> Callable[[Any, Any], Variable]:
     """Register a comparison and publish its builder function."""
     elementwise(
-        name, Scalar(f"{{0}} {symbol} {{1}}"), numpy_function, NotDifferentiable(INTEGER_VALUED), dtype=_truth, arity=2
+        name,
+        Scalar(f"{{0}} {symbol} {{1}}"),
+        numpy_function,
+        NotDifferentiable(INTEGER_VALUED),
+        dtype=_truth,
+        arity=2,
+        samples=tuple(Sample(((3,), (3,)), dtypes=(kind, kind)) for kind in ("float64", "int64", "bool")),
     )
 
     @function(name, numpy_function)

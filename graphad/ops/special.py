@@ -121,10 +121,17 @@ erfc = unary_function("erfc", doc="1 - erf(x), accurate where it is small.")
 
 # ---------------------------------------------------------------------- gamma functions
 
+
+def _real_lgamma(x: Any) -> Any:
+    """SciPy's gammaln, with C's value inf at -inf, and -log |x| where its argument is so small that it overflows."""
+    tiny = (x != 0) & (np.abs(x) < np.finfo(np.asarray(x).dtype).tiny)
+    return np.where(np.isinf(x), np.abs(x), np.where(tiny, -np.log(np.abs(x)), _scipy("gammaln")(x)))
+
+
 elementwise(
     "lgamma",
     vector("lgamma"),
-    real_or_complex(_scipy("gammaln"), _scipy("loggamma")),
+    real_or_complex(_real_lgamma, _scipy("loggamma")),
     (lambda a, y: a.graph.apply("digamma", a),),
     domain=((0.5, 4.0),),
     analytic=True,

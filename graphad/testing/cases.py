@@ -111,7 +111,8 @@ def _draw(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, domain: 
     if dtype == "bool":
         return np.asarray(rng.random(shape) < 0.5)
     if dtype.startswith("int"):
-        return np.asarray(rng.integers(math.ceil(domain[0]), math.floor(domain[1]) + 1, shape), dtype)
+        low = math.ceil(domain[0])
+        return np.asarray(rng.integers(low, max(math.floor(domain[1]), low) + 1, shape), dtype)
     return np.asarray(rng.uniform(*domain, shape), dtype)
 
 

@@ -13,6 +13,7 @@ from graphad.errors import describe
 Array: TypeAlias = NDArray[Any]
 
 DIFFERENCE_STEP = 1e-3
+SHOWN = 4
 
 
 def require(condition: bool, problem: str, expected: object = "", got: object = "") -> None:
@@ -24,14 +25,27 @@ def close(got: Array, expected: Array, tolerance: float, problem: str, scale: fl
     """Equal NaN, equal infinities, and finite elements within a tolerance relative to the largest of them."""
     got, expected = np.asarray(got), np.asarray(expected)
     require(got.shape == expected.shape, f"{problem}: wrong shape", expected.shape, got.shape)
-    require(np.array_equal(np.isnan(got), np.isnan(expected)), f"{problem}: NaN in other places", expected, got)
+    nan = np.isnan(expected)
+    _require_nowhere(np.isnan(got) != nan, f"{problem}: NaN in other places", expected, got)
     finite = np.isfinite(expected)
-    unbounded = ~finite & ~np.isnan(expected)
-    require(np.array_equal(got[unbounded], expected[unbounded]), f"{problem}: wrong infinities", expected, got)
-    largest = max(float(np.max(np.abs(expected[finite]), initial=0.0)), scale)
     with np.errstate(invalid="ignore", over="ignore"):
-        error = float(np.max(np.abs(got[finite].astype(float) - expected[finite].astype(float)), initial=0.0))
-    require(error <= tolerance * largest, f"{problem}: error {error:.3g} of {largest:.3g}", expected, got)
+        _require_nowhere(~finite & ~nan & (got != expected), f"{problem}: wrong infinities", expected, got)
+        largest = max(float(np.max(np.abs(expected[finite]), initial=0.0)), scale)
+        error = np.abs(got.astype(float) - expected.astype(float))
+        wrong = finite & ~(error <= tolerance * largest)
+    worst = float(np.max(error[wrong], initial=0.0))
+    _require_nowhere(wrong, f"{problem}: error {worst:.3g} of {largest:.3g}", expected, got)
+
+
+def _require_nowhere(wrong: Array, problem: str, expected: Array, got: Array) -> None:
+    """Name the first elements for which a condition holds."""
+    if not wrong.any():
+        return
+    listed = np.argwhere(wrong)[:SHOWN]
+    where = ", ".join(str(tuple(map(int, index))) for index in listed)
+    problem = f"{problem} ({int(wrong.sum())} of {wrong.size} elements, first at {where})"
+    shown = [", ".join(str(array[tuple(index)]) for index in listed) for array in (expected, got)]
+    raise AssertionError(describe(problem, expected=shown[0], got=shown[1]))
 
 
 def inner(left: Sequence[Array], right: Sequence[Array]) -> tuple[float, float]:

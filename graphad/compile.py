@@ -78,7 +78,9 @@ class CompiledFunction:
         with _compiling:
             self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
             kernel, module = _kernel(self.optimized)
-            stages = tuple(_stage(graph, checks, recipe.passes) for checks in index_checks(graph))
+            # Operations of the user's own may index inside: the checks need to see what they are made of.
+            whole = inline(graph).freeze()
+            stages = tuple(_stage(whole, checks, recipe.passes) for checks in index_checks(whole))
         self.generated: Generated = kernel.generated
         self.kernel: Any = kernel.function
         self.jit: Any = getattr(module, kernel.generated.function)
@@ -146,6 +148,6 @@ def _kernel(graph: Graph) -> tuple[Kernel, Any]:
 
 
 def _stage(graph: Graph, checks: Any, passes: Sequence[Pass]) -> Stage:
-    return Stage(checks, _kernel(run_pipeline(check_graph(graph, checks), passes)[0])[0])
+    return Stage(graph, checks, _kernel(run_pipeline(check_graph(graph, checks), passes)[0])[0])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import graphad as ga
 from graphad.compile import CompiledFunction
 from graphad.emit.call import MISSING
 from graphad.errors import ArgumentError, DtypeError, GraphadError, IndexRangeError, ShapeError
+from graphad.ir.operation import FUNCTIONS, OPERATIONS
 
 
 @pytest.fixture(scope="module")
@@ -314,6 +316,25 @@ def test_indices_read_through_indices() -> None:
         f(x_, i_, np.array([0, 3]))
     with pytest.raises(IndexRangeError):
         f(x_, i_, np.array([10**12]))
+
+
+@pytest.fixture
+def own_operation() -> Iterator[Callable[..., Any]]:
+    """An operation that indexes inside: 2 x[i]."""
+    yield ga.custom_derivative(
+        "picking_twice", lambda x, i: x[i] * 2.0, vjp=lambda args, out, ct: (args[0] * 0.0 + ct.sum(), None)
+    )
+    del OPERATIONS["picking_twice"], FUNCTIONS["picking_twice"]
+
+
+def test_indices_inside_an_operation_of_the_users_own(own_operation: Callable[..., Any]) -> None:
+    g = ga.Graph("own")
+    x, i = g.input("x", shape="n"), g.input("i", shape="k", dtype="int64")
+    g.output("y", own_operation(x, i).sum())
+    f = ga.compile(g)
+    assert f(np.arange(4.0), np.array([3, -1])) == 12.0
+    with pytest.raises(IndexRangeError, match="index 4 is outside axis 0"):
+        f(np.arange(4.0), np.array([4]))
 
 
 def test_scattered_indices() -> None:

@@ -145,12 +145,13 @@ def _unwrapped(graph: Graph, index: int, extent: Extent) -> int | None:
     node = graph.nodes[index]
     if node.op != "where":
         return None
-    condition, moved, raw = (graph.nodes[a] for a in node.args)
-    same = condition.args[:1] == moved.args[:1] == node.args[2:]
-    if not same or condition.op != "less" or moved.op != "add":
+    raw = node.args[2]
+    condition, moved = graph.nodes[node.args[0]], graph.nodes[node.args[1]]
+    if condition.op != "less" or moved.op != "add" or condition.args[0] != raw or raw not in moved.args:
         return None
-    zero, shift = intervals_of(graph, condition.args[1]), intervals_of(graph, moved.args[1])
-    return node.args[2] if zero == Interval(0, 0) and shift == Interval(extent, extent) and raw else None
+    other = moved.args[1 - moved.args.index(raw)]  # passes may have exchanged the operands
+    zero, shift = intervals_of(graph, condition.args[1]), intervals_of(graph, other)
+    return raw if zero == Interval(0, 0) and shift == Interval(extent, extent) else None
 
 
 def _gather_depth(graph: Graph) -> list[int]:

@@ -49,8 +49,10 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Stage:
-    """Index checks that run before the kernel, and the kernel that answers whether one fails."""
+    """Index checks that run before the kernel, the graph of which they speak, and the kernel that answers whether
+    one fails."""
 
+    graph: Graph
     checks: tuple[Check, ...]
     kernel: Kernel
 
@@ -127,7 +129,7 @@ class CheckedCall:
         outputs = {} if out is None else outputs_for(graph.name, out, tuple(graph.outputs), fresh, bound)
         for stage in path.stages:
             if stage.kernel.function(*arrays.values(), *stage.kernel.constants):
-                raise_outside(graph, stage.checks, arrays, extents)
+                raise_outside(stage.graph, stage.checks, arrays, extents)
         for name, (dtype, shape) in fresh.items():
             if name not in outputs:
                 outputs[name] = np.empty(shape, dtype)

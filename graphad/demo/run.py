@@ -182,6 +182,7 @@ def _minimised(
 def _report(outcome: Outcome, count: int, console: Console) -> None:
     console.print("\n[bold]Stress[/bold] (an evaluation is one value, or one value with its gradient)")
     console.print(_stress_table(outcome, count))
+    console.print("The step size of the estimates is the best of six; trying them out is not counted.")
     console.print("\n[bold]Gradient at the random start[/bold]")
     console.print(
         table(

@@ -41,9 +41,20 @@ class _Math:
     fmod = staticmethod(np.fmod)
 
 
+class _Numpy:
+    """NumPy whose fresh memory is never zero by accident."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    @staticmethod
+    def empty(shape: Any, dtype: Any = np.float64) -> np.ndarray:
+        return np.full(shape, 77, dtype=dtype)
+
+
 def namespace() -> dict[str, Any]:
     """What the text of a kernel may name."""
-    known: dict[str, Any] = {"np": np, "math": _Math, "njit": lambda *a, **k: lambda f: f, "FLAGS": set()}
+    known: dict[str, Any] = {"np": _Numpy(), "math": _Math, "njit": lambda *a, **k: lambda f: f, "FLAGS": set()}
     for name, function in FUNCTIONS.items():
         known.update({name: function, f"{name}_f32": function, f"{name}_int": function})
     return known

@@ -92,15 +92,16 @@ def _ordered(program: Program, axes: Axes, access: Access, inner: int) -> tuple[
     source = access.var
     program.counter += 1
     var = Var(f"{source.name}_{program.counter}", _picked(source.shape, inner), source.dtype)
-    classes = [_class(access, d) for d in range(len(source.shape))]
+    classes = [_class(access, d, axes) for d in range(len(source.shape))]
     var.axes = tuple(axes.like(classes[d]) for d in _order(len(classes), inner))
     return var, tuple(at(axes.like(c)) for c in classes)
 
 
-def _class(access: Access, dimension: int) -> int:
-    """The axis that stands for a dimension: the one that reads it from end to end, else the variable's own."""
+def _class(access: Access, dimension: int, axes: Axes) -> int:
+    """The axis that stands for a dimension: the one that runs along it from end to end, else the variable's own."""
     axis = access.indices[dimension].axis
-    return access.var.axes[dimension] if axis is None else axis
+    own = access.var.axes[dimension]
+    return own if axis is None or axes.extent(axis) != access.var.shape[dimension] else axis
 
 
 T = TypeVar("T")

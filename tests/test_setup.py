@@ -77,6 +77,12 @@ def test_make_installs_nothing_twice(tmp_path: Path) -> None:
     assert "pytest" in again
 
 
+def code_lines(function: ast.FunctionDef) -> int:
+    """The lines of a function's body without its docstring."""
+    first = function.body[1] if ast.get_docstring(function) and len(function.body) > 1 else function.body[0]
+    return (function.end_lineno or first.lineno) - first.lineno + 1
+
+
 def test_no_file_or_function_is_too_long() -> None:
     long = []
     for file in sorted([*(ROOT / "graphad").rglob("*.py"), *(ROOT / "passes").rglob("*.py")]):
@@ -84,6 +90,6 @@ def test_no_file_or_function_is_too_long() -> None:
         if len(text.splitlines()) > 500:
             long.append(name)
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno > 60:
+            if isinstance(node, ast.FunctionDef) and code_lines(node) > 60:
                 long.append(f"{name}: {node.name}")
     assert long == []

@@ -17,6 +17,7 @@ from graphad.errors import (
     VerificationError,
 )
 from graphad.interpret import interpret
+from graphad.ir.apply import substitute
 from graphad.ir.graph import Graph
 from graphad.ir.operation import NotDifferentiable
 from graphad.ir.variable import Variable
@@ -332,6 +333,7 @@ __all__ = [
     "stack",
     "std",
     "stop_gradient",
+    "substitute",
     "subtract",
     "sum",
     "swapaxes",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np  # noqa: F401  (for the examples)
 
 from graphad.ad import transform
-from graphad.ad.transform import Names, scalar_output, select_inputs, select_outputs
+from graphad.ad.transform import Names, fresh, scalar_output, select_inputs, select_outputs
 from graphad.compile import CompiledFunction, compile_graph
 from graphad.emit.result import Packing, Record, pack_named
 from graphad.errors import ArgumentError, describe
@@ -94,7 +94,7 @@ def jvp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[P
     """
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
     values = pack_named("value", outputs, outputs, alone=_alone(of))
-    tangents = pack_named("tangent", outputs, [f"{n}_dot" for n in outputs], alone=_alone(of))
+    tangents = pack_named("tangent", outputs, [fresh(graph, f"{n}_dot") for n in outputs], alone=_alone(of))
     plan = Plan((fixed(f"jvp of {', '.join(outputs)}", "forward", "one tangent is pushed: one forward sweep"),))
     return compile_graph(
         transform.jvp(_simplified(graph, passes), inputs, outputs), Record((values, tangents)), plan, passes
@@ -113,7 +113,7 @@ def vjp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[P
     """
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
     values = pack_named("value", outputs, outputs, alone=_alone(of))
-    gradients = pack_named("gradient", inputs, [f"{n}_bar" for n in inputs], alone=_alone(wrt))
+    gradients = pack_named("gradient", inputs, [fresh(graph, f"{n}_bar") for n in inputs], alone=_alone(wrt))
     plan = Plan((fixed(f"vjp of {', '.join(outputs)}", "reverse", "one cotangent is pulled: one reverse sweep"),))
     return compile_graph(
         transform.vjp(_simplified(graph, passes), inputs, outputs), Record((values, gradients)), plan, passes

@@ -37,11 +37,11 @@ def jvp(graph: Graph, wrt: Names = None, of: Names = None) -> Graph:
     """
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
     new = _open(graph, f"{graph.name}_jvp")
-    seeds = {graph.inputs[n]: _seed(new, graph.inputs[n], f"{n}_dot") for n in inputs}
+    seeds = {graph.inputs[n]: _seed(new, graph.inputs[n], fresh(graph, f"{n}_dot")) for n in inputs}
     targets = [graph.outputs[n] for n in outputs]
     for name, target, tangent in zip(outputs, targets, push_forward(new, seeds, targets), strict=True):
         new.output(name, new.variable(target))
-        new.output(f"{name}_dot", _dependent(new, target, tangent, name, inputs))
+        new.output(fresh(graph, f"{name}_dot"), _dependent(new, target, tangent, name, inputs))
     return _live(new)
 
 
@@ -60,14 +60,15 @@ def vjp(graph: Graph, wrt: Names = None, of: Names = None) -> Graph:
     seeds: dict[int, Variable] = {}
     for name in outputs:
         target = graph.outputs[name]
-        seed = _seed(new, target, f"{name}_bar")
+        seed = _seed(new, target, fresh(graph, f"{name}_bar"))
         earlier = seeds.get(target)
         seeds[target] = seed if earlier is None else earlier + seed
     results = pull_back(new, seeds, [graph.inputs[n] for n in inputs])
     for name in outputs:
         new.output(name, new.variable(graph.outputs[name]))
     for name, result in zip(inputs, results, strict=True):
-        new.output(f"{name}_bar", _dependent(new, graph.inputs[name], result, " and ".join(outputs), [name]))
+        found = _dependent(new, graph.inputs[name], result, " and ".join(outputs), [name])
+        new.output(fresh(graph, f"{name}_bar"), found)
     return _live(new)
 
 
@@ -185,7 +186,7 @@ def hvp(graph: Graph, wrt: Names = None, of: str | None = None) -> Graph:
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     gradient = grad(graph, inputs, output)
     pushed = _open(gradient, f"{graph.name}_hvp")
-    seeds = {gradient.inputs[n]: _seed(pushed, gradient.inputs[n], f"{n}_dot") for n in inputs}
+    seeds = {gradient.inputs[n]: _seed(pushed, gradient.inputs[n], fresh(graph, f"{n}_dot")) for n in inputs}
     targets = [gradient.outputs[f"d{output}_d{n}"] for n in inputs]
     for name, target, tangent in zip(inputs, targets, push_forward(pushed, seeds, targets), strict=True):
         like = pushed.variable(target)
@@ -306,10 +307,25 @@ def _open(graph: Graph, name: str) -> Graph:
     return new
 
 
+def fresh(graph: Graph, name: str) -> str:
+    """A name for a seed or its result that the graph does not have yet: `x_dot`, in a second transform `x_dot_2`.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("square")
+    >>> x = g.input("x")
+    >>> g.output("y", x * x)
+    >>> list(jvp(jvp(g, "x"), "x", "y").inputs)
+    ['x', 'x_dot', 'x_dot_2']
+    """
+    number, wanted = 1, name
+    while wanted in graph.inputs or wanted in graph.outputs:
+        number += 1
+        wanted = f"{name}_{number}"
+    return wanted
+
+
 def _seed(new: Graph, like: int, name: str) -> Variable:
     kind = new.nodes[like].type
-    if name in new.inputs:
-        raise ArgumentError(describe(f"`{new.name}` needs an input `{name}`, which exists", fix="rename the input"))
     with new.at(new.nodes[like].source):
         return new.input(name, kind.shape, kind.dtype)
 

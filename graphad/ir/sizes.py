@@ -75,6 +75,8 @@ class Size:
             raise _unreadable(text) from error
 
     def __add__(self, other: Extent) -> Extent:
+        if not _is_extent(other):
+            return NotImplemented
         total = dict(self.terms)
         for monomial, coefficient in _terms(other):
             total[monomial] = total.get(monomial, 0) + coefficient
@@ -86,12 +88,14 @@ class Size:
         return _made({m: -c for m, c in self.terms})
 
     def __sub__(self, other: Extent) -> Extent:
-        return self + (-other)
+        return self + (-other) if _is_extent(other) else NotImplemented
 
     def __rsub__(self, other: Extent) -> Extent:
-        return (-self) + other
+        return (-self) + other if _is_extent(other) else NotImplemented
 
     def __mul__(self, other: Extent) -> Extent:
+        if not _is_extent(other):
+            return NotImplemented
         product: dict[Monomial, int] = {}
         for left, a in self.terms:
             for right, b in _terms(other):
@@ -102,13 +106,13 @@ class Size:
     __rmul__ = __mul__
 
     def __floordiv__(self, other: Extent) -> Extent:
-        return floordiv(self, other)
+        return floordiv(self, other) if _is_extent(other) else NotImplemented
 
     def __rfloordiv__(self, other: Extent) -> Extent:
         return floordiv(other, self)
 
     def __mod__(self, other: Extent) -> Extent:
-        return self - floordiv(self, other) * other
+        return self - floordiv(self, other) * other if _is_extent(other) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Size) and self.terms == other.terms
@@ -153,6 +157,11 @@ class Size:
                 product = product * _substitute_atom(atom, sizes)
             total = total + product
         return total
+
+
+def _is_extent(value: object) -> bool:
+    """Whether a value is an integer or a size; a graph variable, which is neither, does the arithmetic itself."""
+    return isinstance(value, (int, Size)) or (hasattr(value, "__index__") and not hasattr(value, "graph"))
 
 
 def _terms(extent: Extent) -> tuple[tuple[Monomial, int], ...]:

@@ -22,6 +22,7 @@ from graphad.ir.operation import (
     lookup,
     register,
 )
+from graphad.ir.sizes import Size
 from graphad.ir.types import Requirement, Shape, TensorType, as_dtype, as_float, broadcast, promote, scalar_dtype
 from graphad.ir.variable import Variable, common_graph
 
@@ -32,19 +33,24 @@ INTEGER_VALUED = "its values are integers or truth values"
 def operands(*values: Any) -> tuple[Variable, ...]:
     """The values as variables of one graph.
 
-    Python numbers take the dtype that NumPy's weak promotion gives them beside the others; arrays become constants.
+    Python numbers and symbolic sizes take the dtype that NumPy's weak promotion gives them beside the others; arrays
+    become constants.
     """
     graph = common_graph(values)
-    dtypes = [v.dtype if isinstance(v, Variable) else np.asarray(v).dtype.name for v in values if not is_number(v)]
+    dtypes = [v.dtype if isinstance(v, Variable) else np.asarray(v).dtype.name for v in values if not _is_weak(v)]
     like = promote(*dtypes) if len(set(dtypes)) > 1 else dtypes[0]
-    return tuple(
-        v
-        if isinstance(v, Variable) and v.graph is graph
-        else graph.const(v, scalar_dtype(v, like))
-        if is_number(v)
-        else graph.owned(v)
-        for v in values
-    )
+    return tuple(_operand(graph, v, like) for v in values)
+
+
+def _operand(graph: Graph, value: Any, like: str) -> Variable:
+    if isinstance(value, Size):
+        return astype(graph.apply("size_of", size=value), scalar_dtype(1, like))
+    return graph.const(value, scalar_dtype(value, like)) if is_number(value) else graph.owned(value)
+
+
+def _is_weak(value: Any) -> bool:
+    """Whether the dtype of a value follows the other operands: Python numbers, and sizes, which are integers."""
+    return is_number(value) or isinstance(value, Size)
 
 
 def is_number(value: Any) -> bool:

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from functools import cache
 from keyword import iskeyword
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import networkx as nx
 import numpy as np
 
 from graphad.errors import DtypeError, GraphadError, GraphError, ShapeError, Source, describe
@@ -25,6 +24,9 @@ from graphad.ir.operation import lookup
 from graphad.ir.sizes import Extent, Size
 from graphad.ir.types import Requirement, TensorType, as_dtype, as_shape
 from graphad.ir.variable import Variable
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 PACKAGE = str(Path(__file__).resolve().parents[1])
 HIDDEN = (PACKAGE, str(Path(PACKAGE).parent / "passes"), str(Path(np.__file__).parent), "<__array_function__")
@@ -280,6 +282,8 @@ class Graph:
 
         A view for reading: made on first use, renewed when the graph has grown, frozen against changes.
         """
+        import networkx as nx  # here, because its import takes 0.1 s that most programs need not spend
+
         if self._dag is None or len(self._dag) != len(self.nodes):
             dag: nx.DiGraph[int] = nx.DiGraph(name=self.name)
             dag.add_nodes_from((i, {"node": node}) for i, node in enumerate(self.nodes))
@@ -304,6 +308,8 @@ class Graph:
 
         Raises `GraphError` where the DAG has a cycle or lacks a node's attribute.
         """
+        import networkx as nx
+
         graph = Graph(dag.graph.get("name", "graph"))
         try:
             order = list(nx.lexicographical_topological_sort(dag))

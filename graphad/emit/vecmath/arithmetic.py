@@ -16,10 +16,8 @@ def _fmod(x: float, y: float) -> float:
     # A quotient rounded up to the next integer leaves a remainder of the other sign.
     rest = _select((rest < 0.0) != (x < 0.0), rest + _copysign(y, x), rest)
     rest = _copysign(_select(_fabs(rest) == _fabs(y), 0.0, rest), x)
-    rest = _select(_fabs(y) == INFINITY, x, rest)
-    # The rare path passes zeros through, but 0 / 0 and 0 / NaN are NaN: the quotient has made them so.
-    large = (x != 0.0) & ~(_fabs(quotient) < 4503599627370496.0)
-    return _select(large, _rare_fmod(_select(large, x, 0.0), y), rest)
+    rest = _select((_fabs(y) == INFINITY) & (_fabs(x) < INFINITY), x, rest)
+    return _rare_fmod(rest, quotient, x, y)
 
 
 @elementary

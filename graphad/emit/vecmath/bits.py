@@ -29,67 +29,71 @@ def _narrowest(*kinds: Any) -> Any:
 VECTOR_LENGTHS = (2, 4, 8, 16)
 
 
-def _declare(module: Any, name: str, kind: Any, operands: int, attributes: str, linkage: str) -> Any:
+def _declare(module: Any, name: str, kinds: list[Any], attributes: str, linkage: str) -> Any:
     """Declare a function without side effects that must stay a call until the loop is vectorised."""
-    function = ir.Function(module, ir.FunctionType(kind, [kind] * operands), name)
+    function = ir.Function(module, ir.FunctionType(kinds[0], kinds), name)
     function.linkage = linkage
-    # llvmlite's own list of attributes has neither of these.
+    # llvmlite's own list of attributes has neither `memory` nor the vector variants.
     set.add(function.attributes, f"noinline nounwind willreturn memory(none) {attributes}")
     return function
 
 
-def _guarded_body(function: Any, call: Any, lanes: int) -> None:
-    """Fill in: `call` on every lane if the first operand is not zero in some lane, else zero."""
+def _call_lanes(builder: Any, call: Any, operands: list[Any], lanes: int) -> Any:
+    """Apply `call` to one number after the other."""
+    if lanes == 1:
+        return call(builder, operands)
+    result = operands[0]
+    for lane in range(lanes):
+        place = ir.Constant(ir.IntType(32), lane)
+        numbers = [builder.extract_element(operand, place) for operand in operands]
+        result = builder.insert_element(result, call(builder, numbers), place)
+    return result
+
+
+def _fill_guarded(function: Any, call: Any, limit: float, lanes: int) -> None:
+    """Write the body: the first argument, but `call` of the rest in the lanes where |second| > limit."""
     builder = ir.IRBuilder(function.append_basic_block())
-    first = function.args[0]
-    zero = ir.Constant(first.type, [0.0] * lanes if lanes > 1 else 0.0)
-    mask = builder.fcmp_unordered("!=", first, zero)
+    usual, guard, *operands = function.args
+    above, below = (ir.Constant(guard.type, [bound] * lanes if lanes > 1 else bound) for bound in (limit, -limit))
+    mask = builder.or_(builder.fcmp_ordered(">", guard, above), builder.fcmp_ordered("<", guard, below))
     bits = builder.bitcast(mask, ir.IntType(lanes)) if lanes > 1 else mask
     with builder.if_then(builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0)), likely=False):
-        if lanes == 1:
-            builder.ret(call(builder, list(function.args)))
-        else:
-            result = zero
-            for lane in range(lanes):
-                place = ir.Constant(ir.IntType(32), lane)
-                operands = [builder.extract_element(operand, place) for operand in function.args]
-                result = builder.insert_element(result, call(builder, operands), place)
-            builder.ret(result)
-    builder.ret(zero)
+        builder.ret(builder.select(mask, _call_lanes(builder, call, operands or [guard], lanes), usual))
+    builder.ret(usual)
 
 
-def _rare(name: str, call: Any, operands: int) -> Any:
-    """Make a function for arguments that hardly ever occur: `call` where the first operand is not zero, else zero.
+def _rare(name: str, call: Any, limit: float, count: int) -> Any:
+    """Make a function of `count` numbers: the first, unless the second is beyond the limit; then `call` of the rest.
 
     A branch would keep the loop around it from being vectorised. LLVM is told of vector versions instead (by
     the attribute of its vector function ABI), and those branch inside, once for all lanes.
     """
 
-    def define(typing_context: Any, *kinds: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            module = builder.module
-            if name not in module.globals:
-                lists = [f"_ZGV_LLVM_N{n}{'v' * operands}_{name}({name}_v{n})" for n in VECTOR_LENGTHS]
-                variants = f'"vector-function-abi-variant"="{",".join(lists)}"'
-                scalar = _declare(module, name, ir.DoubleType(), operands, variants, "linkonce_odr")
-                _guarded_body(scalar, call, 1)
-                for n in VECTOR_LENGTHS:
-                    kind = ir.VectorType(ir.DoubleType(), n)
-                    _guarded_body(_declare(module, f"{name}_v{n}", kind, operands, "", "weak_odr"), call, n)
-            return builder.call(module.globals[name], args)
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        module = builder.module
+        if name not in module.globals:
+            variants = ",".join(f"_ZGV_LLVM_N{n}{'v' * count}_{name}({name}_v{n})" for n in VECTOR_LENGTHS)
+            attribute = f'"vector-function-abi-variant"="{variants}"'
+            scalar = _declare(module, name, [ir.DoubleType()] * count, attribute, "linkonce_odr")
+            _fill_guarded(scalar, call, limit, 1)
+            for n in VECTOR_LENGTHS:
+                kinds = [ir.VectorType(ir.DoubleType(), n)] * count
+                _fill_guarded(_declare(module, f"{name}_v{n}", kinds, "", "weak_odr"), call, limit, n)
+        return builder.call(module.globals[name], args)
 
-        return types.float64(*[types.float64] * operands), generate
-
-    return intrinsic(
-        (lambda typing_context, x: define(typing_context, x))
-        if operands == 1
-        else (lambda typing_context, x, y: define(typing_context, x, y))
-    )
+    signature = types.float64(*[types.float64] * count)
+    if count == 2:
+        return intrinsic(lambda typing_context, usual, guard: (signature, generate))
+    return intrinsic(lambda typing_context, usual, guard, x, y: (signature, generate))
 
 
-_rare_sin = _rare("graphad_rare_sin", lambda builder, args: _llvm(builder, "llvm.sin", args), 1)
-_rare_cos = _rare("graphad_rare_cos", lambda builder, args: _llvm(builder, "llvm.cos", args), 1)
-_rare_fmod = _rare("graphad_rare_fmod", lambda builder, args: builder.frem(*args), 2)
+# Three parts of pi/2 are enough for angles up to here; larger ones go to the C library.
+LARGEST_REDUCED = 17592186044416.0
+
+_rare_sin = _rare("graphad_rare_sin", lambda builder, args: _llvm(builder, "llvm.sin", args), LARGEST_REDUCED, 2)
+_rare_cos = _rare("graphad_rare_cos", lambda builder, args: _llvm(builder, "llvm.cos", args), LARGEST_REDUCED, 2)
+_rare_tan = _rare("graphad_rare_tan", lambda builder, args: _llvm(builder, "llvm.tan", args), LARGEST_REDUCED, 2)
+_rare_fmod = _rare("graphad_rare_fmod", lambda builder, args: builder.frem(*args), 4503599627370495.0, 4)
 
 
 @intrinsic

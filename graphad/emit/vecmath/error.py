@@ -89,8 +89,12 @@ def erfc(x: float) -> float:
     square = a * a
     p, n = _exp_parts(-square, -_fma(a, a, -square))
     total = a + 3.0
-    inverse = 1.0 / (total * _fma(2.0, a, 1.0))
-    ratio = (a - 3.0) * (inverse * _fma(2.0, a, 1.0))
-    y = _scale(p * (_polynomial(ratio, ERFC) * (inverse * total)), n)
+    divisor = _fma(2.0, a, 1.0)
+    both = 1.0 / (total * divisor)
+    inverse = both * total
+    top = _polynomial((a - 3.0) * (both * divisor), ERFC)
+    quotient = top * inverse
+    rest = _fma(-quotient, divisor, top) - quotient * _fma(2.0, a, 1.0 - divisor)
+    y = _scale(p * _fma(rest, inverse, quotient), n)
     near = 1.0 - _fma(x, _polynomial(square, ERF_SMALL), x)
     return _select(a < 0.5, near, _select(x < 0.0, 2.0 - y, y))

@@ -20,6 +20,7 @@ from graphad.emit.vecmath.bits import (
     _power_of_two_f32,
     _rare_cos,
     _rare_sin,
+    _rare_tan,
     _rint,
     _select,
     _shift_right,
@@ -46,7 +47,7 @@ from graphad.emit.vecmath.exp_log import (
 from graphad.emit.vecmath.gamma import digamma, lgamma, polygamma
 from graphad.emit.vecmath.hyperbolic import acosh, asinh, atanh
 from graphad.emit.vecmath.power import cbrt
-from graphad.emit.vecmath.trigonometric import HALF_PI, HALF_PI_LOW, LARGEST_REDUCED, PI, TWO_OVER_PI, acos, asin
+from graphad.emit.vecmath.trigonometric import HALF_PI, HALF_PI_LOW, PI, TWO_OVER_PI, acos, asin
 
 # e^r = 1 + r + r^2 q(r), |r| <= ln(2)/2: error 2^-28 of e^r, for float32 arithmetic; 2^-37 of e^r - 1.
 EXP_F32 = (
@@ -281,28 +282,21 @@ def _wave_short(x: float, turn: int) -> float:
 def sin_f32(x: float) -> float:
     """`sin` of a float32."""
     wide = _wide(x)
-    argument = _select(_fabs(wide) > LARGEST_REDUCED, wide, 0.0)
-    value = _select(argument == 0.0, _wave_short(wide, 0), _rare_sin(argument))
-    return _select(x == 0.0, x, _narrow(value))
+    return _select(x == 0.0, x, _narrow(_rare_sin(_wave_short(wide, 0), wide)))
 
 
 @elementary
 def cos_f32(x: float) -> float:
     """`cos` of a float32."""
     wide = _wide(x)
-    argument = _select(_fabs(wide) > LARGEST_REDUCED, wide, 0.0)
-    return _narrow(_select(argument == 0.0, _wave_short(wide, 1), _rare_cos(argument)))
+    return _narrow(_rare_cos(_wave_short(wide, 1), wide))
 
 
 @elementary
 def tan_f32(x: float) -> float:
     """`tan` of a float32."""
     wide = _wide(x)
-    argument = _select(_fabs(wide) > LARGEST_REDUCED, wide, 0.0)
-    huge = argument != 0.0
-    sine = _select(huge, _rare_sin(argument), _wave_short(wide, 0))
-    cosine = _select(huge, _rare_cos(argument), _wave_short(wide, 1))
-    return _select(x == 0.0, x, _narrow(sine / cosine))
+    return _select(x == 0.0, x, _narrow(_rare_tan(_wave_short(wide, 0) / _wave_short(wide, 1), wide)))
 
 
 @elementary

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+from graphad.emit.vecmath.bits import _rint
 from graphad.emit.vecmath.decorators import elementary
 
 # ψ(x) ~ log x - 1/(2x) - Σ B_2k / (2k x^2k): the numbers B_2k / (2k).
@@ -35,8 +36,8 @@ MACLAURIN = (
 
 @elementary
 def lgamma(x: float) -> float:
-    """log |Γ(x)|."""
-    return math.lgamma(x)
+    """log |Γ(x)|; -inf at -inf as in SciPy."""
+    return x if x == -math.inf else math.lgamma(x)
 
 
 @elementary
@@ -60,8 +61,9 @@ def digamma(x: float) -> float:
         return _digamma_right(x)
     if x == 0.0:
         return -1.0 / x
-    fraction = x - math.floor(x) if x > -1e300 else 0.0
-    if fraction == 0.0 or x != x:
+    # From the nearest integer, so that the digits survive beside a pole.
+    fraction = x - _rint(x)
+    if fraction == 0.0 or x - x != 0.0:
         return math.nan
     return _digamma_right(1.0 - x) - math.pi / math.tan(math.pi * fraction)
 

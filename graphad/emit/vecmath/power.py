@@ -59,9 +59,7 @@ def _log_double(x: float) -> tuple[float, float]:
     first = _fma(2.0, s, whole)
     rest = _fma(2.0, s, whole - first)
     second = first + u
-    low = (((first - second) + u) + rest) + (_fma(2.0, s_low, u_low) + e * LN2_SHORT_LOW)
-    high = second + low
-    return high, (second - high) + low
+    return second, (((first - second) + u) + rest) + (_fma(2.0, s_low, u_low) + e * LN2_SHORT_LOW)
 
 
 @elementary

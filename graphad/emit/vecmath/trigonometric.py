@@ -12,6 +12,7 @@ from graphad.emit.vecmath.bits import (
     _polynomial,
     _rare_cos,
     _rare_sin,
+    _rare_tan,
     _select,
     _sqrt,
 )
@@ -26,8 +27,6 @@ HALF_PI_LOW = 6.123233995736766e-17
 HALF_PI_LOWEST = -1.4973849048591698e-33
 QUARTER_PI = 0.7853981633974483
 QUARTER_PI_LOW = 3.061616997868383e-17
-# Three parts of pi/2 are enough up to here; larger arguments go to the C library.
-LARGEST_REDUCED = 17592186044416.0
 
 # sin r = r + r z p(z), z = r^2, |r| <= pi/4: error 2^-57.9; cos r = 1 - z/2 + z^2 p(z): 2^-63.7.
 SIN = (
@@ -123,17 +122,14 @@ def _wave(q: int, r: float, rest: float) -> float:
 def sin(x: float) -> float:
     """The sine."""
     q, r, rest = _quadrant(x)
-    value = _select(x == 0.0, x, _wave(q, r, rest))
-    huge = _fabs(x) > LARGEST_REDUCED
-    return _select(huge, _rare_sin(_select(huge, x, 0.0)), value)
+    return _rare_sin(_select(x == 0.0, x, _wave(q, r, rest)), x)
 
 
 @elementary
 def cos(x: float) -> float:
     """The cosine."""
     q, r, rest = _quadrant(x)
-    huge = _fabs(x) > LARGEST_REDUCED
-    return _select(huge, _rare_cos(_select(huge, x, 0.0)), _wave(q + 1, r, rest))
+    return _rare_cos(_wave(q + 1, r, rest), x)
 
 
 @elementary
@@ -153,9 +149,7 @@ def tan(x: float) -> float:
     quotient = top * inverse
     rest = _fma(-quotient, bottom, top) + _select(even, sine_low, -cosine_low)
     value = _fma(_fma(-quotient, _select(even, cosine_low, sine_low), rest), inverse, quotient)
-    argument = _select(_fabs(x) > LARGEST_REDUCED, x, 0.0)
-    value = _select(argument == 0.0, value, _rare_sin(argument) / _rare_cos(argument))
-    return _select(x == 0.0, x, value)
+    return _rare_tan(_select(x == 0.0, x, value), x)
 
 
 @elementary

@@ -107,14 +107,15 @@ class CompiledFunction:
         """The generated module: stand-alone, readable."""
         return self.generated.source
 
-    def explain(self, passes: bool = False, width: int = 100) -> str:
+    def explain(self, passes: bool = False, loops: bool = False, width: int = 100) -> str:
         """What was decided and why, as a text.
 
         Arguments:
             passes: show nodes and floating-point operations before and after each pass.
+            loops: show the loop nests, what each keeps in memory and why, bytes moved and operations.
             width: of the text, in characters.
         """
-        return explain(self, passes=passes, width=width)
+        return explain(self, passes=passes, loops=loops, width=width)
 
     def __repr__(self) -> str:
         return f"<compiled {self.name}{signature(self.graph)}>"

@@ -10,6 +10,7 @@ from graphad.interpret import interpret
 from graphad.ir.graph import Graph
 from graphad.loops.ir import Loop, Statement
 from graphad.loops.schedule import schedule
+from graphad.loops.summary import summarize
 from passes.pipeline import run_pipeline
 from tests.unjitted import unjitted
 
@@ -113,3 +114,22 @@ def test_one_deep_nest_for_value_and_gradient_of_stress_between_the_copies():
 
 def test_one_nest_for_value_and_gradient_of_rosenbrock():
     assert len(nests(transform.value_and_grad(rosenbrock()[0]))) == 1
+
+
+def test_summary_of_a_network_names_what_is_stored_and_why():
+    plan = schedule(run_pipeline(transform.value_and_grad(network()[0]))[0])
+    nests_ = summarize(plan)
+    assert sum(len(nest.calls) for nest in nests_) == 6
+    reasons = {stored.reason for nest in nests_ for stored in nest.stored}
+    assert reasons == {"result", "operand or result of a whole-array operation"}
+    first_loop = next(nest for nest in nests_ if nest.axes)
+    assert [str(e) for e in first_loop.axes] == ["n", "h"]
+    # b1 is read, the product read, tanh written: 1000 + 10^6 + 10^6 numbers of 8 bytes
+    assert first_loop.moved == 8 * (1000 + 2 * 10**6)
+
+
+def test_summary_of_stress_stores_only_copies_and_results():
+    plan = schedule(run_pipeline(transform.value_and_grad(stress()[0], "W"))[0])
+    deep = next(nest for nest in summarize(plan) if len(nest.axes) == 2)
+    assert deep.operations > 10 * 1000**2
+    assert all(stored.name.startswith("df_dW") for stored in deep.stored)

@@ -77,7 +77,10 @@ class Axes:
 
     def size(self, axis: int) -> int:
         """The length of an axis at the hints."""
-        extent = self.extent(axis)
+        return self.estimate(self.extent(axis))
+
+    def estimate(self, extent: Extent) -> int:
+        """An extent at the hints."""
         return evaluate(extent, {n: self.program.hints.get(n, DEFAULT_SIZE) for n in names(extent)})
 
     def unrolled(self, axis: int) -> bool:

@@ -23,7 +23,7 @@ Array = NDArray[Any]
 MP = mpmath.mp.clone()
 MP.prec = 140
 RNG = np.random.default_rng(7)
-COUNT = 500
+COUNT = 350
 INTEGER = {"floordiv_int", "remainder_int"}
 # These have no rounding to measure, or an integer argument.
 EXACT = {"maximum", "minimum", "remainder", "remainder_f32", "floordiv", "floordiv_f32", *INTEGER}

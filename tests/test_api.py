@@ -315,3 +315,14 @@ def test_wrong_options() -> None:
         ga.grad(g, of="z")
     with pytest.raises(DifferentiationError, match="a gradient is of a scalar"):
         ga.grad(layer(), of="h")
+
+
+@pytest.mark.parametrize("name", ["exp", "elementary", "LN2", "ROUND", "math", "np", "kernel", "i", "FLAGS", "_fma"])
+def test_names_of_the_module_may_be_names_of_the_user(name):
+    g = ga.Graph(name)
+    x = g.input("x", ("i", "n"))
+    y = g.input("exp" if name != "exp" else "tanh", "i")
+    g.output("j", (np.exp(x) * np.tanh(y)[:, None]).sum(axis=1))
+    values = np.linspace(0.0, 1.0, 6).reshape(3, 2)
+    result = ga.compile(g)(values, values[:, 0])
+    np.testing.assert_allclose(result, (np.exp(values) * np.tanh(values[:, :1])).sum(axis=1), rtol=1e-14)

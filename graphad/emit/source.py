@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -72,11 +73,11 @@ class Writer:
         called = {f for statement in self.program.statements for f in statement.functions}
         self.users = sorted(called & USER_FUNCTIONS.keys())
         self.starts = self._starting()
-        self.function = self.program.name if self.program.name not in FUNCTIONS else f"{self.program.name}_"
-        self.kernel = f"{self.function}_kernel"
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))
-        taken = frozenset([*FUNCTIONS, *self.users, self.function, self.kernel, "FLAGS", *self.globals])
-        self.printer = Printer(plan, Names(taken))
+        names = Names(frozenset([*FUNCTIONS, *self.users, *_defined(self.functions), "FLAGS", "base64", *self.globals]))
+        self.function = names.new(self.program.name)
+        self.kernel = names.new(f"{self.function}_kernel")
+        self.printer = Printer(plan, names)
         self.arrays = [v for v in self.program.outputs if v.shape]
         self.scalars = [v for v in self.program.outputs if not v.shape]
         for var in [*self.program.inputs, *self.program.outputs]:
@@ -275,6 +276,11 @@ class Writer:
         if batched:
             yield f"for {number} in range({batch}):"
         yield INDENT * batched + line
+
+
+def _defined(functions: list[str]) -> list[str]:
+    """The names that the vector mathematics defines in a module: its functions, helpers and constants."""
+    return re.findall(r"^(?:def )?([A-Za-z_]\w*)(?=\(| =)", source_of(functions, header=False), re.MULTILINE)
 
 
 def _assignment(statement: Statement, target: str, value: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 PACKAGE = str(Path(__file__).resolve().parents[1])
+DEMO = str(Path(PACKAGE) / "demo")
 HIDDEN = (PACKAGE, str(Path(PACKAGE).parent / "passes"), str(Path(np.__file__).parent), "<__array_function__")
 
 FIX_SHAPES = "reshape or slice an operand; only axes of literal size 1 are stretched"
@@ -419,8 +420,8 @@ class Graph:
 
 @cache
 def _hidden(filename: str) -> bool:
-    """Whether a file's lines are no user's: those of graphad, its passes and NumPy."""
-    return filename.startswith(HIDDEN)
+    """Whether a file's lines are no user's: those of graphad (but its demo's), its passes and NumPy."""
+    return filename.startswith(HIDDEN) and not filename.startswith(DEMO)
 
 
 def keep(graph: Graph, ids: Iterable[int]) -> set[int]:

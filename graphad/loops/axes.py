@@ -159,7 +159,7 @@ class Axes:
                     for c in inside & {self.find(a) for a in writer.axes} & broken.keys():
                         broken[c] += not self._carried(writer.out, access, c)
             for access in reader.accesses():
-                if access.var.external:
+                if access.var.fixed:
                     self._weigh(access, layout)
         return sorted(classes, key=lambda c: (broken[c], layout[c], -self.size(c), c))
 

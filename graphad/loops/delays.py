@@ -92,6 +92,7 @@ class Delays:
     def _delay(self, loop: Loop, path: tuple[Loop, ...], found: Shifted) -> tuple[Body, Body]:
         least = min(found.by_offset)
         target, axes = found.by_offset[least][0].out, found.by_offset[least][0].axes
+        kind = "=" if not path and self._covers(loop, found, least) else "+="
         dtype = target.var.dtype
         before: Body = []
         arriving: list[Operand] = []
@@ -108,12 +109,20 @@ class Delays:
             arriving.append(chain[-1])
             moves += [_assign(chain[k], "{0}", [chain[k - 1]], dtype) for k in range(len(chain) - 1, 0, -1)]
             moves.append(_assign(chain[0], _sum(len(values)), list(values), dtype))
-        total = Statement("+=", _sum(len(arriving)), target, arriving, axes, dtype)
+        total = Statement(kind, _sum(len(arriving)), target, arriving, axes, dtype)
         loop.body += [total, *moves]
-        return before, self._flush(target, found.dimension, least, registers, loop)
+        return before, self._flush(kind, target, found.dimension, least, registers, loop)
+
+    def _covers(self, loop: Loop, found: Shifted, least: int) -> bool:
+        """Whether these are all the sums into a vector and reach each element, so that it need not be zero before."""
+        group = [s for statements in found.by_offset.values() for s in statements]
+        target = group[0].out.var
+        others = [s for s in self.program.statements if s.out.var is target and s not in group]
+        reach = self.axes.extent(loop.axis) + max(found.by_offset)
+        return len(target.shape) == 1 and not others and least == 0 and reach == target.shape[0]
 
     def _flush(
-        self, target: Access, dimension: int, least: int, registers: dict[int, list[Access]], loop: Loop
+        self, kind: str, target: Access, dimension: int, least: int, registers: dict[int, list[Access]], loop: Loop
     ) -> Body:
         """Add what the registers still hold to the elements behind the loop's last."""
         length = self.axes.extent(loop.axis)
@@ -123,7 +132,7 @@ class Delays:
             place: Extent = length + (least + ahead)
             indices = tuple(Index((), place) if d == dimension else i for d, i in enumerate(target.indices))
             out = Access(target.var, indices)
-            body.append(Statement("+=", _sum(len(held)), out, held, (), target.var.dtype))
+            body.append(Statement(kind, _sum(len(held)), out, held, (), target.var.dtype))
         return body
 
     def _named(self, statement: Statement, path: tuple[Loop, ...]) -> Access:

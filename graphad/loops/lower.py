@@ -54,6 +54,7 @@ class Lowering:
         self.program = Program(graph.name, hints=dict(graph.hints))
         self.results: dict[int, View | Pending] = {}
         self.reduced: dict[object, View] = {}
+        self.matrices: dict[object, Var] = {}
         self.uses = [len(users) for users in graph.users()]
         for node_id in graph.outputs.values():
             self.uses[node_id] += 1

@@ -295,7 +295,10 @@ def _matrix_product(
 def _matrix(
     low: Lowering, view: View, word: str, batch: list[str], rows: list[str], columns: list[str], dtype: str
 ) -> tuple[Var, bool]:
-    """An operand as an array in the order batch, rows, columns; or batch, columns, rows, to be read transposed."""
+    """An operand as an array in the order batch, rows, columns; or batch, columns, rows, to be read transposed.
+
+    A copy that was made for one product serves the next.
+    """
     straight, turned = [*batch, *rows, *columns], [*batch, *columns, *rows]
     found = plain(view)
     if found is not None:
@@ -303,4 +306,9 @@ def _matrix(
         if lying in (straight, turned):
             found[0].whole = True
             return found[0], lying != straight
-    return low.copied(transposed(view, [word.index(c) for c in straight]), dtype)[0], False
+    as_read, as_turned = (transposed(view, [word.index(c) for c in order]) for order in (straight, turned))
+    for key, other in ((as_read, False), (as_turned, True)):
+        if key in low.matrices:
+            return low.matrices[key], other
+    low.matrices[as_read] = low.copied(as_read, dtype)[0]
+    return low.matrices[as_read], False

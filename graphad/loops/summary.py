@@ -126,4 +126,3 @@ def _points(plan: Schedule, statement: Statement, path: tuple[Loop, ...]) -> int
     unrolled = [plan.axes.extent(a) for a in statement.axes if plan.axes.unrolled(a)]
     looped = [plan.axes.extent(loop.axis) for loop in path]
     return plan.axes.estimate(product((*unrolled, *looped)))
-

@@ -9,7 +9,7 @@ from typing import Any
 
 from graphad.analysis.indices import check_graph, index_checks
 from graphad.emit import cache
-from graphad.emit.call import CallPath, Kernel, Stage, make_call, signature
+from graphad.emit.call import CallPath, Kernel, Stage, entry_of, make_call, signature
 from graphad.emit.result import Packing, Record
 from graphad.emit.source import Generated, generate
 from graphad.ir.graph import Graph
@@ -145,7 +145,8 @@ def _kernel(graph: Graph) -> tuple[Kernel, Any]:
     generated = generate(inline(graph))
     module = cache.load(generated.source)
     constants = tuple(getattr(module, name) for name in generated.constants)
-    return Kernel(getattr(module, generated.kernel), constants, generated), module
+    function = getattr(module, generated.kernel)
+    return Kernel(function, entry_of(function), constants, generated, module.__name__), module
 
 
 def _stage(graph: Graph, checks: Any, passes: Sequence[Pass]) -> Stage:

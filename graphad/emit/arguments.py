@@ -61,26 +61,32 @@ def convert(function: str, name: str, value: Any, kind: TensorType, source: Sour
 
 
 def contiguous(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """The array itself where a kernel can read it, a view without the read-only mark, or a copy."""
+    """The array itself where a kernel can read it, or a copy."""
     native = array.dtype.isnative and array.flags.aligned and array.flags.c_contiguous
     if not native:
         return np.array(array, dtype=dtype, order="C", subok=False)
-    return np.asarray(array) if array.flags.writeable else np.asarray(Unlocked(array))
+    return np.asarray(array)
 
 
-def ready(array: NDArray[Any], dtype: str) -> NDArray[Any]:
-    """Like `contiguous` for an array of the right dtype; any other is returned as it is, to be refused later."""
-    return contiguous(array, dtype) if array.dtype.newbyteorder("=") == dtype else array
+def copied(array: NDArray[Any]) -> NDArray[Any]:
+    """A contiguous, aligned copy."""
+    return np.array(array, order="C", subok=False)
 
 
-class Unlocked:
-    """A read-only array offered as writeable, without a copy: kernels are typed for writeable arrays and never write
-    to their inputs."""
+def fixed(function: str, name: str, value: Any, kind: TensorType, source: Source | None) -> NDArray[Any]:
+    """The buffer behind an argument, never a copy of an array; a number gets a new 0-d array.
 
-    def __init__(self, array: NDArray[Any]) -> None:
-        self.array = array  # keeps the memory alive
-        interface = dict(array.__array_interface__)
-        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+    Arguments and errors as for `convert`; `ArgumentError` also where the array would have to be copied.
+    """
+    plain = convert(function, name, value, kind, source)
+    if not isinstance(value, np.ndarray):
+        return np.array(plain, dtype=kind.dtype)
+    if not (value.dtype.isnative and value.flags.aligned and value.flags.c_contiguous):
+        what = "an array that would have to be copied"
+        got = f"{value.dtype.str} of shape {value.shape} and strides {value.strides}"
+        fix = "pass `np.ascontiguousarray(x)`, and write to that array from then on"
+        raise ArgumentError(_problem(function, name, what, kind, got, source, fix))
+    return np.asarray(value)
 
 
 def _scalar(function: str, name: str, value: Any, kind: TensorType, source: Source | None) -> Any:

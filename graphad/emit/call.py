@@ -1,14 +1,14 @@
 """The Python function in front of a kernel: checks, fresh results, and a message where something does not fit.
 
 The function is written for its graph as straight Python text. What it does not see to be right at once (another type, a
-wrong size) goes to `CheckedCall`, which converts by the rule of `graphad.emit.arguments` or says what is wrong. Dtypes
-need no line: Numba's dispatcher checks them in C and answers TypeError before the kernel starts. It would check
-contiguity, alignment and writeability (NumPy's `carray`) as well, but its refusal takes 100 µs.
+wrong size) goes to `CheckedCall`, which converts by the rule of `graphad.emit.arguments` or says what is wrong. After
+these checks the call goes to the compiled function itself, past Numba's dispatcher: that would find the types out once
+more, and refuse read-only arrays, which kernels never write to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any
@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graphad.analysis.indices import Check, raise_outside
-from graphad.emit.arguments import convert, outputs_for, ready
+from graphad.emit.arguments import convert, copied, outputs_for
+from graphad.emit.extents import SIZE_PREFIX, local_sizes, requirement_conditions, solve_lines, text, tuple_text
 from graphad.emit.result import Packing, leaves, pack_expression
 from graphad.errors import ArgumentError, describe
-from graphad.interpret import solve_linear, solve_sizes
+from graphad.interpret import solve_sizes
 from graphad.ir import sizes
 from graphad.ir.apply import bind_arguments
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent, Size
-from graphad.ir.types import Requirement, Shape, TensorType
+from graphad.ir.types import TensorType
 
 if TYPE_CHECKING:
     from graphad.emit.source import Generated
@@ -35,11 +36,19 @@ EXACT = {"float64": "float", "float32": "float", "bool": "bool"}
 
 @dataclass(frozen=True)
 class Kernel:
-    """A compiled kernel and how to call it: `function(*inputs, *constants, *array outputs) -> scalar outputs`."""
+    """A compiled kernel and how to call it: `function(*inputs, *constants, *array outputs) -> scalar outputs`.
+
+    Arguments:
+        function: for other compiled code.
+        entry: the same for Python, for arguments that are known to be right: it takes an array for what it should be.
+        module: the name of the module in which it stands, with its constants.
+    """
 
     function: Callable[..., Any]
+    entry: Callable[..., Any]
     constants: tuple[Any, ...]
     generated: Generated
+    module: str
 
     def scalars_of(self, returned: Any) -> dict[str, Any]:
         """The scalar outputs by name, from what the kernel returned."""
@@ -75,6 +84,12 @@ class CallPath:
     def output_types(self) -> dict[str, TensorType]:
         """The types of all outputs, in order."""
         return {name: self.graph.nodes[i].type for name, i in self.graph.outputs.items()}
+
+
+def entry_of(function: Any) -> Callable[..., Any]:
+    """What Numba compiled for the only signature of a function; the function itself where Numba is switched off."""
+    (compiled,) = getattr(function, "overloads", {"": None}).values()
+    return function if compiled is None else compiled.entry_point  # type: ignore[no-any-return]
 
 
 def make_call(path: CallPath) -> tuple[Callable[..., Any], str]:
@@ -128,14 +143,14 @@ class CheckedCall:
         }
         outputs = {} if out is None else outputs_for(graph.name, out, tuple(graph.outputs), fresh, bound)
         for stage in path.stages:
-            if stage.kernel.function(*arrays.values(), *stage.kernel.constants):
+            if stage.kernel.entry(*arrays.values(), *stage.kernel.constants):
                 raise_outside(stage.graph, stage.checks, arrays, extents)
         for name, (dtype, shape) in fresh.items():
             if name not in outputs:
                 outputs[name] = np.empty(shape, dtype)
         kernel = path.kernel
         written = [outputs[name] for name in kernel.generated.arrays]
-        returned = kernel.function(*arrays.values(), *kernel.constants, *written)
+        returned = kernel.entry(*arrays.values(), *kernel.constants, *written)
         values: dict[str, Any] = {**outputs, **kernel.scalars_of(returned)}
         return self.pack(*[values[name] for name in graph.outputs])
 
@@ -153,14 +168,15 @@ class CheckedCall:
 def _namespace(path: CallPath) -> dict[str, Any]:
     namespace: dict[str, Any] = {
         "__missing": MISSING, "__ndarray": np.ndarray, "__empty": np.empty, "__overlap": np.may_share_memory,
-        "__ready": ready, "__new": tuple.__new__, "__kernel": path.kernel.function,
+        "__copied": copied, "__new": tuple.__new__, "__kernel": path.kernel.entry,
     }  # fmt: skip
     for name in ("float64", "float32", "int64", "int32", "bool"):
         namespace[f"__{name}"] = np.dtype(name).type
+        namespace[f"__as_{name}"] = np.dtype(name)
     for i, constant in enumerate(path.kernel.constants):
         namespace[f"__c{i}"] = constant
     for level, stage in enumerate(path.stages):
-        namespace[f"__outside{level}"] = stage.kernel.function
+        namespace[f"__outside{level}"] = stage.kernel.entry
         for i, constant in enumerate(stage.kernel.constants):
             namespace[f"__c{level}_{i}"] = constant
     return namespace
@@ -195,14 +211,11 @@ def _lines(path: CallPath, namespace: dict[str, Any]) -> Iterator[str]:
             yield f"        if not ({' and '.join(conditions)}):"
             yield f"            {slow}"
         yield from (f"        {line}" for line in _output_lines(path, local, slow))
-        yield "        try:"
-        yield from (f"            {line}" for line in _stage_lines(path, slow))
+        yield from (f"        {line}" for line in _stage_lines(path, slow))
         arguments = [*generated.inputs, *(f"__c{i}" for i in range(len(path.kernel.constants)))]
         call = f"__kernel({', '.join([*arguments, *(local[name] for name in generated.arrays)])})"
         returned = ", ".join(local[name] for name in generated.scalars)
-        yield f"            {returned + ' = ' if returned else ''}{call}"
-        yield "        except TypeError:"
-        yield f"            {slow}"
+        yield f"        {returned + ' = ' if returned else ''}{call}"
         yield f"        return {result}"
     yield f"    {slow}"
 
@@ -212,7 +225,8 @@ def _type_conditions(graph: Graph) -> list[str]:
     for name, node_id in graph.inputs.items():
         kind = graph.nodes[node_id].type
         if kind.rank:
-            conditions.append(f"type({name}) is __ndarray and {name}.ndim == {kind.rank}")
+            conditions.append(f"type({name}) is __ndarray and {name}.dtype is __as_{kind.dtype}")
+            conditions.append(f"{name}.ndim == {kind.rank}")
         elif kind.dtype in EXACT:
             conditions.append(f"(type({name}) is {EXACT[kind.dtype]} or type({name}) is __{kind.dtype})")
         else:
@@ -223,14 +237,16 @@ def _type_conditions(graph: Graph) -> list[str]:
 
 
 def _layout_lines(graph: Graph, slow: str) -> Iterator[str]:
-    """Lines that copy or unlock arrays; an `out` that might overlap the original is left to the checked way."""
+    """Lines that copy arrays of another layout; an `out` that might overlap the original is left to the checked way."""
     for name, node_id in graph.inputs.items():
         kind = graph.nodes[node_id].type
         if kind.rank:
             yield f"if not {name}.flags.carray:"
-            yield "    if out is not None:"
-            yield f"        {slow}"
-            yield f'    {name} = __ready({name}, "{kind.dtype}")'
+            yield f"    __flags = {name}.flags"
+            yield "    if not (__flags.c_contiguous and __flags.aligned):"
+            yield "        if out is not None:"
+            yield f"            {slow}"
+            yield f"        {name} = __copied({name})"
 
 
 def _size_lines(graph: Graph) -> tuple[list[str], list[str]] | None:
@@ -243,51 +259,23 @@ def _size_lines(graph: Graph) -> tuple[list[str], list[str]] | None:
         for axis, extent in enumerate(graph.nodes[node_id].type.shape):
             target = f"__d{i}_{axis}"
             if isinstance(extent, Size) and str(extent).isidentifier() and str(extent) not in bound:
-                target = f"__s_{extent}"
+                target = f"{SIZE_PREFIX}{extent}"
                 bound[str(extent)] = Size.name(target)
             else:
                 axes.append((extent, target))
             targets.append(target)
         if targets:
             lines.append(f"{', '.join(targets)}, = {name}.shape")
-    solved = _solve_lines(axes, bound)
+    solved = solve_lines(axes, bound)
     if solved is None:
         return None
-    conditions = solved[1] + [f"{target} == {_text(extent, bound)}" for extent, target in axes]
-    return lines + solved[0], conditions + _requirement_conditions(graph.requirements, bound)
-
-
-def _solve_lines(axes: Sequence[tuple[Extent, str]], bound: dict[str, Extent]) -> tuple[list[str], list[str]] | None:
-    lines: list[str] = []
-    conditions: list[str] = []
-    for extent, target in axes:
-        unknown = sorted(sizes.names(extent) - set(bound))
-        if not unknown:
-            continue
-        if len(unknown) > 1 or not isinstance(extent, Size):
-            return None
-        known = {n: e for n, e in bound.items() if n != unknown[0]}
-        at0, at1 = (sizes.substitute(extent, {**known, unknown[0]: i}) for i in (0, 1))
-        if not (isinstance(at0, int) and isinstance(at1, int)) or solve_linear(extent, unknown[0], at1, {}) != 1:
-            return None
-        size = f"__s_{unknown[0]}"
-        bound[unknown[0]] = Size.name(size)
-        lines.append(f"{size} = ({target} - {at0}) // {at1 - at0}")
-        conditions.append(f"{size} >= 0")
-    return lines, conditions
-
-
-def _requirement_conditions(requirements: Sequence[Requirement], bound: dict[str, Extent]) -> list[str]:
-    conditions: dict[str, None] = {}
-    for requirement in requirements:
-        relation = "==" if requirement.kind == "equal" else "<="
-        conditions[f"{_text(requirement.left, bound)} {relation} {_text(requirement.right, bound)}"] = None
-    return list(conditions)
+    conditions = solved[1] + [f"{target} == {text(extent, bound)}" for extent, target in axes]
+    return lines + solved[0], conditions + requirement_conditions(graph.requirements, bound)
 
 
 def _output_lines(path: CallPath, local: dict[str, str], slow: str) -> Iterator[str]:
     arrays = {name: kind for name, kind in path.output_types.items() if kind.rank}
-    bound: dict[str, Extent] = {n: Size.name(f"__s_{n}") for n in path.graph.size_names}
+    bound = local_sizes(path.graph.size_names)
     if len(arrays) != 1:
         yield "if out is not None:"
         yield f"    {slow}"
@@ -297,12 +285,12 @@ def _output_lines(path: CallPath, local: dict[str, str], slow: str) -> Iterator[
     ((name, kind),) = arrays.items()
     inputs = [n for n, i in path.graph.inputs.items() if path.graph.nodes[i].type.rank]
     # Two arrays that own their memory can only overlap by being one; that is much cheaper to see.
-    overlaps = "".join(
-        f" and (out is not {n} if out.base is None is {n}.base else not __overlap(out, {n}))" for n in inputs
-    )
+    apart = [f"(out is not {n} if out.base is None is {n}.base else not __overlap(out, {n}))" for n in inputs]
+    exact = ["type(out) is __ndarray", f"out.dtype is __as_{kind.dtype}", "out.flags.carray"]
+    exact.append(f"out.shape == {tuple_text(kind.shape, bound)}")
     yield "if out is None:"
     yield f"    {local[name]} = {_fresh(kind, bound)}"
-    yield f"elif type(out) is __ndarray and out.shape == {_tuple(kind.shape, bound)}{overlaps}:"
+    yield f"elif {' and '.join([*exact, *apart])}:"
     yield f"    {local[name]} = out"
     yield "else:"
     yield f"    {slow}"
@@ -316,13 +304,6 @@ def _stage_lines(path: CallPath, slow: str) -> Iterator[str]:
 
 
 def _fresh(kind: TensorType, bound: dict[str, Extent]) -> str:
-    shape = _text(kind.shape[0], bound) if kind.rank == 1 else _tuple(kind.shape, bound)
+    shape = text(kind.shape[0], bound) if kind.rank == 1 else tuple_text(kind.shape, bound)
     return f"__empty({shape})" if kind.dtype == "float64" else f"__empty({shape}, __{kind.dtype})"
 
-
-def _tuple(shape: Shape, bound: dict[str, Extent]) -> str:
-    return "(" + "".join(f"{_text(e, bound)}, " for e in shape) + ")"
-
-
-def _text(extent: Extent, bound: dict[str, Extent]) -> str:
-    return str(sizes.substitute(extent, bound))

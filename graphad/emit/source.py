@@ -120,8 +120,10 @@ class Writer:
         return sorted(found & FUNCTIONS)
 
     def _signature(self) -> str:
-        variables = [*self.program.inputs, *(v for v, _ in self.program.constants), *self.arrays]
-        return f"({', '.join(_numba_type(v) for v in variables)}{',' if len(variables) == 1 else ''})"
+        # Compiled callers hold constants as globals, which are read-only to Numba.
+        constants = [f"Array({_scalar_type(v)}, {len(v.shape)}, 'C', True)" for v, _ in self.program.constants]
+        types = [*map(_numba_type, self.program.inputs), *constants, *map(_numba_type, self.arrays)]
+        return f"({', '.join(types)}{',' if len(types) == 1 else ''})"
 
     def _kernel(self) -> str:
         name = self.printer.name
@@ -303,8 +305,12 @@ def _linear(extent: Size, name: str) -> tuple[Extent, Extent] | None:
     return (slope, at0) if slope != 0 and at2 - at1 == slope else None
 
 
+def _scalar_type(var: Var) -> str:
+    return "boolean" if var.dtype == "bool" else var.dtype
+
+
 def _numba_type(var: Var) -> str:
-    dtype = "boolean" if var.dtype == "bool" else var.dtype
+    dtype = _scalar_type(var)
     if not var.shape:
         return dtype
     return f"{dtype}[{', '.join([':'] * (len(var.shape) - 1) + ['::1'])}]"

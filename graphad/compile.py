@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import keyword
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from graphad.analysis.indices import check_graph, index_checks
 from graphad.emit import cache
+from graphad.emit.bound import bind
 from graphad.emit.call import CallPath, Kernel, Stage, entry_of, make_call, signature
+from graphad.emit.native import NativeFunction, low_level, native_function
 from graphad.emit.result import Packing, Record
 from graphad.emit.source import Generated, generate
+from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.plan.modes import Plan
 from graphad.report.explain import explain
@@ -67,7 +73,8 @@ class CompiledFunction:
 
     # `__call__` is a slot, so that a call goes to the generated function without a Python frame between.
     __slots__ = (
-        "__call__", "__weakref__", "call_source", "generated", "jit", "kernel", "optimized", "recipe", "statistics",
+        "__call__", "__weakref__", "_native", "_path", "call_source", "generated", "jit", "kernel", "optimized",
+        "recipe", "statistics",
     )  # fmt: skip
     __call__: Callable[..., Any]
 
@@ -84,7 +91,9 @@ class CompiledFunction:
         self.generated: Generated = kernel.generated
         self.kernel: Any = kernel.function
         self.jit: Any = getattr(module, kernel.generated.function)
-        function, self.call_source = make_call(CallPath(graph, kernel, stages, recipe.packing))
+        self._path = CallPath(graph, kernel, stages, recipe.packing)
+        self._native: NativeFunction | None = None
+        function, self.call_source = make_call(self._path)
         self.__call__ = function
 
     @property
@@ -106,6 +115,85 @@ class CompiledFunction:
     def source(self) -> str:
         """The generated module: stand-alone, readable."""
         return self.generated.source
+
+    @property
+    def cfunc(self) -> NativeFunction:
+        """The C function `int64_t f(void *const *inputs, const int64_t *sizes, void *const *outputs)`.
+
+        It is compiled when it is first asked for; see `NativeFunction` for its arguments, status and life.
+
+        >>> import graphad as ga
+        >>> g = ga.Graph("total")
+        >>> x = g.input("x", shape="n")
+        >>> g.output("y", x.sum())
+        >>> compile_graph(g).cfunc.sizes
+        ('n',)
+        """
+        with _compiling:
+            if self._native is None:
+                self._native = native_function(self._path)
+        return self._native
+
+    def low_level(self) -> Any:
+        """The function as a `scipy.LowLevelCallable` of signature `double (int n, double *x)`, for `scipy.integrate`.
+
+        `x` holds the scalar inputs in their order, or the only vector. A length that does not fit and an index outside
+        its axis give NaN.
+
+        Raises `ArgumentError` unless all inputs are float64 scalars, or one is a float64 vector and there is no other,
+        and the only output is a float64 scalar.
+        """
+        with _compiling:
+            return low_level(self._path)
+
+    def bind(self, *inputs: Any, out: Any = None, **named: Any) -> Callable[[], Any]:
+        """The function on fixed buffers: checked now, called without arguments, nothing allocated by a call.
+
+        Arguments:
+            inputs, named: arrays, read in place at every call, so they must be C-contiguous and of the declared
+                dtype; 0-d arrays for scalars likewise; numbers stay what they are now.
+            out: as for a call, and 0-d arrays for scalar outputs; what is not given is made.
+
+        Every call returns the same object: the output arrays, 0-d ones for scalars, packed as by the function itself.
+        The next call writes to them. The function has attributes `inputs` and `outputs`, its buffers by name, and
+        `sizes`. Two threads need two functions.
+
+        Raises what a call raises, now; where index arrays change, `IndexRangeError` from the call.
+
+        >>> import graphad as ga
+        >>> import numpy as np
+        >>> g = ga.Graph("square")
+        >>> x = g.input("x", shape="n")
+        >>> g.output("y", x * x)
+        >>> at = np.array([1.0, 2.0])
+        >>> run = compile_graph(g).bind(x=at)
+        >>> run()
+        array([1., 4.])
+        >>> at[0] = 3.0
+        >>> run()
+        array([9., 4.])
+        """
+        with _compiling:
+            return bind(self._path, inputs, named, out)
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write the generated module to a file that needs Numba, NumPy and, for its BLAS, SciPy; not graphad.
+
+        Its function has the name of the graph. It is `.jit`: arrays of the declared dtypes in, a plain tuple of fresh
+        results out; it checks sizes, but no indices. An existing file is replaced.
+
+        Arguments:
+            path: of the file, a name that Python can import, ending in `.py`.
+
+        Raises `ArgumentError` for another ending or a name that can not be imported.
+        """
+        file = Path(path)
+        if file.suffix != ".py" or not file.stem.isidentifier() or keyword.iskeyword(file.stem):
+            what = f"`{self.name}`: a module can not be exported to `{file}`"
+            fix = f"`{self.name}.py`, or another Python name with this ending"
+            raise ArgumentError(describe(what, fix=fix))
+        file.write_text(self.source, encoding="utf-8")
+        return file
 
     def explain(self, passes: bool = False, loops: bool = False, width: int = 100) -> str:
         """What was decided and why, as a text.

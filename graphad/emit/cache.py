@@ -30,7 +30,7 @@ import llvmlite  # type: ignore[import-untyped]
 import numba
 import numpy as np
 from llvmlite import binding
-from numba.core import caching, dispatcher
+from numba.core import caching, ccallback, dispatcher
 from numba.core.serialize import dumps
 
 from graphad.errors import CacheError, describe
@@ -241,8 +241,8 @@ def _cache_of(py_func: Any) -> Any:
 def _install() -> None:
     """Let Numba ask `_cache_of` for the cache of a function declared with `cache=True`.
 
-    Numba offers no argument for this; the name is looked up by `Dispatcher.enable_caching` only.
+    Numba offers no argument for this; the name is looked up by `enable_caching` of dispatchers and of C callbacks only.
     """
-    numba_dispatcher: Any = dispatcher
-    if numba_dispatcher.FunctionCache is not _cache_of:
-        numba_dispatcher.FunctionCache = _cache_of
+    modules: tuple[Any, ...] = (dispatcher, ccallback)
+    for module in modules:
+        module.FunctionCache = _cache_of

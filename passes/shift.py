@@ -68,7 +68,7 @@ class Shifts:
         seen, uses, waiting = {start}, [], [start]
         while waiting:
             for user in self.users[waiting.pop()]:
-                if self._op(user) in VIEWS:
+                if self._is_view(user):
                     seen.add(user)
                     waiting.append(user)
                 else:
@@ -96,7 +96,7 @@ class Shifts:
         if self._op(use) != "div" or self.nodes[use].args[0] != exponential:
             return False
         divisor = self.nodes[use].args[1]
-        while self._op(divisor) in VIEWS:
+        while self._is_view(divisor):
             divisor = self.nodes[divisor].args[0]
         return self._op(divisor) == "sum" and self.nodes[divisor].args[0] == exponential
 
@@ -110,17 +110,22 @@ class Shifts:
     def _covered(self, shifted: list[int], added: set[int]) -> bool:
         """Whether every other use of the maximum adds a logarithm of a sum of the shifted exponentials."""
         logarithms = {u for s in shifted for e in self.users[s] for t in self.users[e] for u in self._logs_of(t)}
-        return all(
-            self._op(u) == "add" and any(self._base(a) in logarithms for a in self.nodes[u].args) for u in added
-        )
+        return all(self._op(u) == "add" and any(self._base(a) in logarithms for a in self.nodes[u].args) for u in added)
 
     def _logs_of(self, total: int) -> list[int]:
         return [u for u in self._through_views(total)[1] if self._op(u) == "log"] if self._op(total) == "sum" else []
 
     def _base(self, node_id: int) -> int:
-        while self._op(node_id) in VIEWS:
+        while self._is_view(node_id):
             node_id = self.nodes[node_id].args[0]
         return node_id
+
+    def _is_view(self, node_id: int) -> bool:
+        """Whether a node has the elements of its operand, all of them in order, some perhaps repeated."""
+        if self._op(node_id) != "slice":
+            return self._op(node_id) in VIEWS
+        node = self.nodes[node_id]
+        return node.type.shape == self.nodes[node.args[0]].type.shape and set(node.param("steps")) <= {1}
 
     def _op(self, node_id: int) -> str:
         return self.nodes[node_id].op if node_id >= 0 else "output"

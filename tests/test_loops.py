@@ -81,8 +81,20 @@ def convolved() -> tuple[Graph, dict[str, np.ndarray]]:
     return g, {"x": RANDOM.normal(size=(2, 6)), "k": RANDOM.normal(size=3)}
 
 
+def triangular() -> tuple[Graph, dict[str, np.ndarray]]:
+    """Products batched over components, with operands whose axes lie otherwise than the products want them."""
+    g = Graph("triangular")
+    factor, mean, x = g.input("Q", ("k", "d", "d")), g.input("mu", ("k", "d")), g.input("x", ("n", "d"))
+    scaled = np.einsum("kij,nkj->nki", np.tril(factor), x[:, None, :] - mean)
+    beta = -0.5 * (scaled**2).sum(axis=2)
+    m = beta.max(axis=1, keepdims=True)
+    g.output("f", (np.log(np.exp(beta - m).sum(axis=1)) + m[:, 0]).sum())
+    return g, {"Q": RANDOM.normal(size=(2, 3, 3)), "mu": RANDOM.normal(size=(2, 3)), "x": RANDOM.normal(size=(4, 3))}
+
+
 PROGRAMS = {
-    p.__name__: p for p in (rosenbrock, three_point, five_point, stress, mixture, network, scattered, convolved)
+    p.__name__: p
+    for p in (rosenbrock, three_point, five_point, stress, mixture, network, scattered, convolved, triangular)
 }
 
 
@@ -133,3 +145,12 @@ def test_summary_of_stress_stores_only_copies_and_results():
     deep = next(nest for nest in summarize(plan) if len(nest.axes) == 2)
     assert deep.operations > 10 * 1000**2
     assert all(stored.name.startswith("df_dW") for stored in deep.stored)
+
+
+def test_operands_of_products_are_laid_out_and_not_copied():
+    plan = schedule(run_pipeline(transform.value_and_grad(triangular()[0]))[0])
+    calls = [s for s in plan.program.statements if s.kind == "call"]
+    assert len(calls) == 3
+    operands = {o.var for call in calls for o in call.inputs}
+    copies = [s for s in plan.program.statements if s.out.var in operands and s.operation == "{0}"]
+    assert not copies

@@ -5,6 +5,8 @@ A derivative value is a variable, or None for zero; the constant rule keeps deri
 
 from __future__ import annotations
 
+import numpy as np
+
 from graphad.ir.operation import call
 from graphad.ir.types import Shape
 from graphad.ir.variable import Variable
@@ -32,7 +34,14 @@ def scale(value: Variable, partial: Variable | float, *, guarded: bool = False) 
         if partial == -1.0:
             return value.graph.apply("neg", value)
         return value.graph.apply("mul", value, value.graph.const(float(partial), value.dtype))
+    guarded = guarded and not _finite_constant(partial)
     return value.graph.apply("guarded_mul" if guarded else "mul", value, astype(partial, value.dtype))
+
+
+def _finite_constant(partial: Variable) -> bool:
+    """Whether no element can turn a zero into NaN, for all that is known now."""
+    node = partial.node
+    return node.op == "const" and bool(np.all(np.isfinite(node.param("value").array)))
 
 
 def zeros(like: Variable) -> Variable:

@@ -167,7 +167,8 @@ class Axes:
         return any(self.aligned(written, d) == axis and self.aligned(read, d) == axis for d in range(len(read.indices)))
 
     def _weigh(self, access: Access, layout: dict[int, float]) -> None:
-        lying = [self.find(a) for index in access.indices for a in index.axes() if self.find(a) in layout]
+        stored = [access.indices[d] for d in access.var.order] if access.indices else []
+        lying = [self.find(a) for index in stored for a in index.axes() if self.find(a) in layout]
         for place, c in enumerate(lying):
             layout[c] += place - (len(lying) - 1) / 2
 

@@ -110,6 +110,7 @@ class Var:
     """A variable of the program: `role` is input, output, constant or temporary.
 
     `whole` marks arrays that a call reads or writes as a whole, which are stored in C order with all dimensions.
+    `layout` is the order of its dimensions in memory where it is not the natural one.
     `private` are the loops, beyond those of its own axes, of which every round has its own value.
     """
 
@@ -121,11 +122,17 @@ class Var:
     axes: tuple[int, ...] = ()
     alias: Var | None = None
     private: frozenset[int] = frozenset()
+    layout: tuple[int, ...] | None = None
 
     @property
     def external(self) -> bool:
         """Whether the caller owns the memory."""
         return self.role != "temporary"
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The dimensions in the order in which they lie in memory."""
+        return tuple(range(len(self.shape))) if self.layout is None else self.layout
 
     @property
     def fixed(self) -> bool:

@@ -159,7 +159,7 @@ class Lowering:
     def array(self, view: View, dtype: str) -> Var:
         """The view as a C-ordered array with all its dimensions: the variable itself where it is one."""
         found = plain(view)
-        if found is not None and found[1] == tuple(range(len(view.shape))):
+        if found is not None and found[1] == tuple(range(len(view.shape))) and found[0].layout is None:
             found[0].whole = True
             return found[0]
         return self.copied(view, dtype)[0]
@@ -300,7 +300,13 @@ def _output(low: Lowering, name: str, node_id: int) -> None:
     kind = low.graph.nodes[node_id].type
     found = plain(view)
     writers = low.program.writers()
-    if found is not None and found[1] == tuple(range(kind.rank)) and not found[0].external and found[0].alias is None:
+    if (
+        found is not None
+        and found[1] == tuple(range(kind.rank))
+        and not found[0].external
+        and found[0].alias is None
+        and found[0].layout is None
+    ):
         var = found[0]
         if var in writers and not any(v.alias is var for v in writers):
             var.role, var.name = "output", name

@@ -297,15 +297,18 @@ def _matrix(
 ) -> tuple[Var, bool]:
     """An operand as an array in the order batch, rows, columns; or batch, columns, rows, to be read transposed.
 
-    A copy that was made for one product serves the next.
+    A temporary is laid out as the product wants it; a copy that was made for one product serves the next.
     """
     straight, turned = [*batch, *rows, *columns], [*batch, *columns, *rows]
     found = plain(view)
     if found is not None:
-        lying = [word[p] for p in found[1]]
+        var, positions = found
+        if not (var.fixed or var.layout):
+            var.layout = tuple(positions.index(word.index(c)) for c in straight)
+        lying = [word[positions[d]] for d in var.order]
         if lying in (straight, turned):
-            found[0].whole = True
-            return found[0], lying != straight
+            var.whole = True
+            return var, lying != straight
     as_read, as_turned = (transposed(view, [word.index(c) for c in order]) for order in (straight, turned))
     for key, other in ((as_read, False), (as_turned, True)):
         if key in low.matrices:

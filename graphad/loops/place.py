@@ -49,7 +49,7 @@ def _all(statement: Statement) -> list[Access]:
 
 def _store(var: Var, found: list[tuple[Access, tuple[Loop, ...]]], axes: Axes) -> Storage:
     if var.fixed:
-        return Storage((), tuple(range(len(var.shape))), ())
+        return Storage((), var.order, ())
     home: list[Loop] = []
     for level in zip(*(path for _, path in found), strict=False):
         if any(loop is not level[0] for loop in level) or not _own(var, found, level[0].axis, axes):

@@ -66,9 +66,19 @@ def hoist_loads(program: Program, axes: Axes) -> None:
         if statement.kind == "call":
             continue
         loops = axes.loops(statement)
+        if _against_layout(statement, axes, loops):
+            continue
         for position, operand in enumerate(statement.inputs):
             if loops and isinstance(operand, Access) and _hoistable(operand, axes, loops):
                 statement.inputs[position] = _load(program, axes, statement, operand, made)
+
+
+def _against_layout(statement: Statement, axes: Axes, loops: list[int]) -> bool:
+    """Whether the statement fills an array across its layout: its loops are better exchanged, with nothing between."""
+    out = statement.out
+    if not (loops and out.var.fixed and out.indices and statement.kind == "="):
+        return False
+    return loops[-1] not in {axes.find(a) for a in out.indices[-1].axes()} and bool(list(out.indices[-1].axes()))
 
 
 def _hoistable(access: Access, axes: Axes, loops: list[int]) -> bool:

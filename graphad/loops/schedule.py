@@ -10,6 +10,7 @@ from graphad.loops.axes import Axes
 from graphad.loops.delays import Delays
 from graphad.loops.donate import donate
 from graphad.loops.fuse import fuse
+from graphad.loops.interchange import interchange
 from graphad.loops.ir import Program, Var
 from graphad.loops.layout import straighten
 from graphad.loops.lower import lower
@@ -47,6 +48,7 @@ def schedule(graph: Graph) -> Schedule:
     else:
         program.body = fuse(program, axes)
         storage = place(program, axes)
+    interchange(program.body, axes, storage)
     Delays(program, axes, storage).run()
     donate(program, axes, storage)
     return Schedule(program, axes, storage)

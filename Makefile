@@ -1,6 +1,7 @@
 # Everything from a clean clone with nothing but Python >= 3.11 and make:
 #   make demo   the main example: a map of Europe from distances alone
 #   make test   ruff, mypy --strict and the test suite
+#   make bench  times beside other tools and hand-written code (make bench PROBLEMS="stress lse")
 # A stamp file remembers each installation, so that a second call installs nothing.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ JOBS   ?= 2
 # Tests and timings run in parallel processes: one BLAS thread each.
 THREADS := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test lint types unit docs clean
+.PHONY: bench demo test lint types unit docs clean
 
 demo: $(VENV)/.installed-plot
 	$(THREADS) $(BIN)/graphad demo
@@ -26,6 +27,10 @@ types: $(VENV)/.installed-test
 unit: $(VENV)/.installed-test
 	$(THREADS) $(BIN)/python -m pytest -q -n $(JOBS)
 
+# Sets its processes to one thread and one core itself.
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks.run $(PROBLEMS)
+
 # Pages that are generated from the code.
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m graphad.report.operations docs/ops.md
@@ -39,7 +44,7 @@ $(VENV)/.installed-%: $(VENV)/.created pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
 	touch $@
 
-.PRECIOUS: $(VENV)/.installed-plot $(VENV)/.installed-test
+.PRECIOUS: $(VENV)/.installed-plot $(VENV)/.installed-test $(VENV)/.installed-bench
 
 clean:
 	rm -rf $(VENV) build dist graphad.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The libraries that are timed: how each makes an entrant of a problem. Each is imported when it is asked for."""

@@ -1,0 +1,73 @@
+"""The functions of a library under NumPy's names, so that a formula is written once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Dialect:
+    """A module of array functions with some names replaced or added.
+
+    Formulas use besides NumPy's names `erf`, `lgamma`, `arange(extent)`, `count(extent)` (the value of an extent as
+    a number), `index(extent)` (the same as an integer).
+    """
+
+    def __init__(self, module: Any, **own: Any) -> None:
+        self._module = module
+        self._own = {"count": float, "index": int, **own}
+
+    def __getattr__(self, name: str) -> Any:
+        return self._own[name] if name in self._own else getattr(self._module, name)
+
+
+def numpy_dialect() -> Dialect:
+    """NumPy itself, with SciPy's functions; complex arguments work, for complex steps."""
+    from scipy import special
+
+    return Dialect(np, erf=special.erf, lgamma=lambda x: special.loggamma(x + 0j).real)
+
+
+def graphad_dialect(graph: Any) -> Dialect:
+    """NumPy's functions on the variables of a graph."""
+    import graphad as ga
+    from graphad.ops.source import extent_value
+
+    return Dialect(
+        np,
+        erf=ga.erf,
+        lgamma=ga.lgamma,
+        arange=lambda extent: ga.arange(extent, graph=graph),
+        count=lambda extent: extent_value(graph, extent, "float64"),
+        index=lambda extent: extent_value(graph, extent),
+    )
+
+
+def jax_dialect() -> Dialect:
+    """`jax.numpy`."""
+    import jax.numpy as jnp
+    from jax.scipy import special
+
+    return Dialect(jnp, erf=special.erf, lgamma=special.gammaln)
+
+
+def autograd_dialect() -> Dialect:
+    """`autograd.numpy`."""
+    import autograd.numpy as anp
+    from autograd.scipy import special
+
+    return Dialect(anp, erf=special.erf, lgamma=special.gammaln)
+
+
+def torch_dialect() -> Dialect:
+    """PyTorch's functions, which accept `axis` and `keepdims`."""
+    import torch
+
+    def largest(x: Any, axis: Any = (), keepdims: bool = False) -> Any:
+        return torch.amax(x, dim=axis, keepdim=keepdims)
+
+    def zeros(shape: Any) -> Any:
+        return torch.zeros(shape, dtype=torch.float64)
+
+    return Dialect(torch, max=largest, zeros=zeros, erf=torch.erf, lgamma=torch.lgamma)

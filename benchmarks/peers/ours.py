@@ -1,0 +1,61 @@
+"""graphad: the checked call that users make, and the kernel behind it with results' arrays made beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import graphad as ga
+from benchmarks.peers.dialect import graphad_dialect
+from benchmarks.problem import Arrays, Entrant, Problem, flat
+
+
+def build(problem: Problem, dtype: str = "float64") -> ga.Graph:
+    """The graph of a problem's formula; its output is called `y`."""
+    graph = ga.Graph(problem.name)
+    inputs = [graph.input(name, shape=shape, dtype=dtype) for name, shape in problem.shapes.items()]
+    graph.output("y", problem.formula_of("graphad")(graphad_dialect(graph), *inputs))
+    return graph
+
+
+def derive(problem: Problem, graph: ga.Graph) -> ga.CompiledFunction:
+    """The compiled derivative that a problem asks for."""
+    wrt = list(problem.wrt)
+    make = {"value_and_grad": ga.value_and_grad, "grad": ga.grad, "hvp": ga.hvp, "jacobian": ga.jacobian}
+    return make[problem.derivative](graph, wrt=wrt)
+
+
+def entrants(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
+    """The checked call and the bare kernel."""
+    dtype = next(iter(arrays.values())).dtype.name
+    return calls(derive(problem, build(problem, dtype)), arrays)
+
+
+def calls(function: ga.CompiledFunction, arrays: Arrays) -> Mapping[str, Entrant]:
+    """Both ways to call a compiled function; the kernel's results are compared as they lie in its arrays."""
+    values = tuple(arrays.values())
+    if not hasattr(function.kernel, "py_func"):
+        return {"graphad": Entrant(lambda: function(*values), flat)}
+    return {"graphad": Entrant(lambda: function(*values), flat), "graphad bound": bound(function, values)}
+
+
+def bound(function: ga.CompiledFunction, values: tuple[Any, ...]) -> Entrant:
+    """The kernel with everything that it needs at hand: no checks, no allocation of results."""
+    names = [n for n in function.graph.outputs if n not in function.generated.scalars]
+    expected = dict(zip(function.graph.outputs, flat(function(*values)), strict=True))
+    outputs = {n: np.empty_like(expected[n]) for n in names}
+    kernel, constants = function.kernel, _constants(function)
+    arguments = (*values, *constants, *outputs.values())
+
+    def arrays(returned: Any) -> list[Any]:
+        scalars = dict(zip(function.generated.scalars, flat(returned), strict=True)) if returned is not None else {}
+        return [scalars[n] if n in scalars else outputs[n].copy() for n in function.graph.outputs]
+
+    return Entrant(lambda: kernel(*arguments), arrays)
+
+
+def _constants(function: ga.CompiledFunction) -> tuple[Any, ...]:
+    module = function.kernel.py_func.__globals__
+    return tuple(module[name] for name in function.generated.constants)

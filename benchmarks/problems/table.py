@@ -1,0 +1,28 @@
+"""All problems by name, in the order of the tables."""
+
+from __future__ import annotations
+
+from benchmarks.problem import Problem
+from benchmarks.problems import (
+    black_scholes,
+    convolution,
+    gmm,
+    jacobians,
+    llsq,
+    lse,
+    mlp,
+    nbody,
+    rosenbrock,
+    stencil,
+    stress,
+    tiny,
+)
+
+PROBLEMS: dict[str, Problem] = {
+    problem.name: problem
+    for problem in (
+        stress.PROBLEM, rosenbrock.GRADIENT, rosenbrock.PRODUCT, lse.PROBLEM, llsq.PROBLEM, gmm.PROBLEM, tiny.PROBLEM,
+        mlp.PROBLEM, black_scholes.PROBLEM, nbody.PROBLEM, stencil.LINE, stencil.GRID, convolution.PROBLEM,
+        jacobians.BOTTLENECK, jacobians.BANDED,
+    )
+}  # fmt: skip

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graphad.analysis.cost import typical_sizes
 from graphad.analysis.indices import check_graph, index_checks
 from graphad.emit import cache
 from graphad.emit.bound import bind
@@ -19,6 +20,7 @@ from graphad.emit.result import Packing, Record
 from graphad.emit.source import Generated, generate
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
+from graphad.loops.scratch import block_bytes
 from graphad.plan.modes import Plan
 from graphad.report.explain import explain
 from passes.base import Pass
@@ -194,6 +196,29 @@ class CompiledFunction:
             raise ArgumentError(describe(what, fix=fix))
         file.write_text(self.source, encoding="utf-8")
         return file
+
+    def scratch_bytes(self, **sizes: int) -> int:
+        """The bytes of memory that a call works in besides arguments and results.
+
+        They are allocated by the first call, kept for the next ones, and grow with the largest sizes seen. Two calls
+        at the same time have their own.
+
+        Arguments:
+            sizes: the named sizes; those not given are at their hints.
+
+        >>> import graphad as ga
+        >>> g = ga.Graph("softmax")
+        >>> x = g.input("x", shape="n")
+        >>> y = np.exp(x) / np.exp(x).sum()
+        >>> g.output("y", y * y.max())
+        >>> compile_graph(g).scratch_bytes(n=1000)
+        8064
+        """
+        unknown = sorted(set(sizes) - set(self.graph.size_names))
+        if unknown:
+            known = ", ".join(self.graph.size_names) or "none"
+            raise ArgumentError(describe(f"`{self.name}` has no size `{unknown[0]}`", expected=known))
+        return block_bytes(self.generated.slots, typical_sizes(self.graph, sizes))
 
     def explain(self, passes: bool = False, loops: bool = False, width: int = 100) -> str:
         """What was decided and why, as a text.

@@ -5,6 +5,8 @@ The kernel's own text is executed; the vector mathematics is replaced by NumPy's
 
 from __future__ import annotations
 
+import ctypes
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -52,9 +54,31 @@ class _Numpy:
         return np.full(shape, 77, dtype=dtype)
 
 
+class _Scratch:
+    """The scratch block of one call: real addresses, so that arrays share it as in compiled code; never zero."""
+
+    def borrow(self, count: int) -> int:
+        self.block = np.full(count + 128, 77, np.uint8)
+        return self.block.ctypes.data
+
+    def give_back(self, address: int) -> None:
+        assert address == self.block.ctypes.data
+
+    def array(self, place: tuple[int, Any], shape: tuple[int, ...]) -> np.ndarray:
+        address, dtype = place
+        count = math.prod(shape) * np.dtype(dtype).itemsize
+        start = address - self.block.ctypes.data
+        assert 0 <= start <= start + count <= self.block.size, "outside the block"
+        memory = (ctypes.c_char * count).from_address(address)
+        return np.frombuffer(memory, dtype).reshape(shape) if count else np.empty(shape, dtype)
+
+
 def namespace() -> dict[str, Any]:
     """What the text of a kernel may name."""
     known: dict[str, Any] = {"np": _Numpy(), "math": _Math, "njit": lambda *a, **k: lambda f: f, "FLAGS": set()}
+    scratch = _Scratch()
+    known.update(_borrow=scratch.borrow, _give_back=scratch.give_back, carray=scratch.array)
+    known.update(_at=lambda address, dtype: (address, dtype))
     for name, function in FUNCTIONS.items():
         known.update({name: function, f"{name}_f32": function, f"{name}_int": function})
     return known

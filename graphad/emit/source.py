@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphad.emit import scratch
+from graphad.emit.imports import merged
 from graphad.emit.text import Names, Printer, argument_dtype, function_name, literal
 from graphad.emit.vecmath import FUNCTIONS, HEADER, source_of
 from graphad.ir.graph import Graph
-from graphad.ir.sizes import Extent, Size
+from graphad.ir.sizes import Extent, Size, product
 from graphad.loops.ir import NEUTRAL, Access, Literal, Loop, Program, Statement, Var
 from graphad.loops.schedule import Schedule, schedule
+from graphad.loops.scratch import ITEM_SIZES, Slot, lives, root
 from graphad.ops.custom import USER_FUNCTIONS
 
 FLAGS = '{"reassoc", "contract", "nsz", "arcp"}'
 INLINE_ELEMENTS = 64
 INDENT = "    "
+SHORT_HEADER = "import math\nimport numpy as np\nfrom numba import njit\n"
 
 PREAMBLE = '''"""{title}
 
@@ -46,6 +50,7 @@ class Generated:
         constants: names of module globals (arrays) passed after the inputs.
         arrays: outputs of rank above 0, written in place.
         scalars: outputs of rank 0, returned: nothing, one, or a tuple.
+        slots: the parts of the scratch memory that the kernel keeps.
     """
 
     source: str
@@ -55,6 +60,7 @@ class Generated:
     constants: tuple[str, ...]
     arrays: tuple[str, ...]
     scalars: tuple[str, ...]
+    slots: tuple[Slot, ...] = ()
 
 
 def generate(graph: Graph) -> Generated:
@@ -74,7 +80,8 @@ class Writer:
         self.users = sorted(called & USER_FUNCTIONS.keys())
         self.starts = self._starting()
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))
-        names = Names(frozenset([*FUNCTIONS, *self.users, *_defined(self.functions), "FLAGS", "base64", *self.globals]))
+        taken = [*FUNCTIONS, *self.users, *_defined(self.functions), "FLAGS", "base64", *self.globals, *scratch.NAMES]
+        names = Names(frozenset(taken))
         self.function = names.new(self.program.name)
         self.kernel = names.new(f"{self.function}_kernel")
         self.printer = Printer(plan, names)
@@ -83,6 +90,8 @@ class Writer:
         for var in [*self.program.inputs, *self.program.outputs]:
             self.printer.name(var)
         self.batch = self.printer.names.new("batch")
+        self.block = self.printer.names.new("scratch")
+        self.spans = lives(self.program.body)
 
     # ------------------------------------------------------------------ the module
 
@@ -90,6 +99,8 @@ class Writer:
         """The module with its kernel and its public function."""
         title = f"{self.program.name}({', '.join(v.name for v in self.program.inputs)})"
         parts = [PREAMBLE.format(title=title, header=self._header(), flags=FLAGS)]
+        if self.plan.slots:
+            parts.append(scratch.LINES + "\n\n\n")
         if self.functions:
             parts.append(source_of(self.functions, header=False) + "\n\n")
         parts.extend(f'@njit(forceinline=True, error_model="numpy")\n{USER_FUNCTIONS[f]}\n\n' for f in self.users)
@@ -104,12 +115,14 @@ class Writer:
             constants=self.globals,
             arrays=tuple(v.name for v in self.arrays),
             scalars=tuple(v.name for v in self.scalars),
+            slots=self.plan.slots,
         )
 
     def _header(self) -> str:
-        """The imports: what the vector mathematics needs, or less where none is called."""
-        short = "import math\n\nimport numpy as np\nfrom numba import njit\n"
-        return ("import base64\n" if self.program.constants else "") + (HEADER if self.functions else short)
+        """The imports: what the vector mathematics and the scratch memory need, or less."""
+        parts = [HEADER if self.functions else SHORT_HEADER, scratch.IMPORTS if self.plan.slots else ""]
+        rest = parts[0].partition("\nelementary")
+        return merged(*parts, "import base64" if self.program.constants else "") + "".join(rest[1:])
 
     def _functions(self) -> list[str]:
         found: set[str] = set()
@@ -132,7 +145,9 @@ class Writer:
             f'@njit("{self._signature()}", error_model="numpy", fastmath=FLAGS, nogil=True, cache=True)',
             f"def {self.kernel}({', '.join(parameters)}):",
         ]
-        body = [*self._sizes(), *self._allocations(), *self._initial(None), *self._block(self.program.body)]
+        body = [*self._sizes(), *self._allocations(), *self._aliases(), *self._initial(None), *self._items()]
+        if self.plan.slots:
+            body.append(f"_give_back({self.block})")
         returned = ", ".join(name(v) for v in self.scalars)
         body.append(f"return {returned}" if returned else "return None")
         return "\n".join([*lines, *(INDENT + line for line in body)]) + "\n"
@@ -191,29 +206,61 @@ class Writer:
     # ------------------------------------------------------------------ memory
 
     def _allocations(self) -> Iterator[str]:
-        """Arrays of the kernel, all made once at its start."""
-        for var, storage in self.plan.storage.items():
-            if not storage.memory or var.external:
-                continue
-            shape = ", ".join(self.printer.memory_shape(var))
-            if var.alias is not None:
-                continue
-            for piece in self.printer.pieces(var):
-                yield f"{piece} = np.empty(({shape},), dtype=np.{_numpy_dtype(var.dtype)})"
+        """The scratch block and the arrays in it."""
+        if not self.plan.slots:
+            return
+        # Whole cache lines, and one more: equal distances modulo a page would make loads wait for stores.
+        sizes = [f"({self._bytes(slot)} + 127 & -64)" for slot in self.plan.slots]
+        yield f"{self.block} = _borrow({' + '.join(sizes)})"
+        place = f"{self.block} + 127 & -64"
+        names = [self.printer.names.new(f"place_{k + 1}") for k in range(len(self.plan.slots))]
+        for own, size, slot in zip(names, sizes, self.plan.slots, strict=True):
+            yield f"{own} = {place}"
+            place = f"{own} + {size}"
+            for var in slot.arrays:
+                yield from self._array(var, own)
+
+    def _bytes(self, slot: Slot) -> str:
+        lengths = [self.printer.extent(e) for e in slot.lengths]
+        return f"max({', '.join(lengths)})" if len(lengths) > 1 else lengths[0]
+
+    def _array(self, var: Var, place: str) -> Iterator[str]:
+        storage = self.plan.storage[var]
+        shape = ", ".join(self.printer.memory_shape(var))
+        step = product(tuple(var.shape[d] for d in storage.memory)) * ITEM_SIZES[var.dtype]
+        for number, piece in enumerate(self.printer.pieces(var)):
+            start = f"{place} + {self.printer.extent(step * number)}" if number else place
+            yield f"{piece} = carray(_at({start}, np.{_numpy_dtype(var.dtype)}), ({shape},))"
+
+    def _aliases(self) -> Iterator[str]:
         for var in self.plan.storage:
             if var.alias is not None:
                 shape = ", ".join(self.printer.extent(e) for e in var.shape)
                 yield f"{self.printer.name(var)} = {self.printer.name(var.alias)}.reshape(({shape},))"
 
+    def _items(self) -> Iterator[str]:
+        """The body of the function; arrays get their first values just before they are needed."""
+        for number, item in enumerate(self.program.body):
+            for var in self.starts:
+                if self._filled(var) and self.spans[root(var)][0] == number:
+                    yield from self._first_values(var)
+            yield from self._block([item])
+
+    def _filled(self, var: Var) -> bool:
+        """Whether an array of the function, not of a loop, needs first values."""
+        return bool(self.plan.storage[var].memory) and not self.plan.storage[var].home
+
     def _initial(self, home: Loop | None) -> Iterator[str]:
-        """First values of the accumulators and carried values that live in a loop (None: in the function)."""
-        for var, first in self.starts.items():
+        """First values of what lives in a loop (None: in the function, arrays excepted)."""
+        for var in self.starts:
             storage = self.plan.storage[var]
-            if (storage.home[-1] if storage.home else None) is not home:
-                continue
-            for piece in self.printer.pieces(var):
-                value = literal(first.value, first.dtype)
-                yield f"{piece}.fill({value})" if storage.memory else f"{piece} = {value}"
+            if (storage.home[-1] if storage.home else None) is home and not self._filled(var):
+                yield from self._first_values(var)
+
+    def _first_values(self, var: Var) -> Iterator[str]:
+        value = literal(self.starts[var].value, self.starts[var].dtype)
+        for piece in self.printer.pieces(var):
+            yield f"{piece}.fill({value})" if self.plan.storage[var].memory else f"{piece} = {value}"
 
     def _starting(self) -> dict[Var, Literal]:
         starts: dict[Var, Literal] = {}

@@ -17,17 +17,19 @@ from graphad.loops.lower import lower
 from graphad.loops.place import Storage, place
 from graphad.loops.recompute import Recomputation
 from graphad.loops.registers import hoist_loads, split_accumulations
+from graphad.loops.scratch import Slot, slots
 
 assert patterns  # imported for its rules
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A program whose loops are decided, its axes, and the storage of its variables."""
+    """A program whose loops are decided, its axes, the storage of its variables, and its scratch memory."""
 
     program: Program
     axes: Axes
     storage: dict[Var, Storage]
+    slots: tuple[Slot, ...]
 
 
 ROUNDS = 8
@@ -51,4 +53,4 @@ def schedule(graph: Graph) -> Schedule:
     interchange(program.body, axes, storage)
     Delays(program, axes, storage).run()
     donate(program, axes, storage)
-    return Schedule(program, axes, storage)
+    return Schedule(program, axes, storage, slots(program, axes, storage))

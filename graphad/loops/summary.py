@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from graphad.ir.sizes import Extent, product
 from graphad.loops.ir import Access, Loop, Statement, Var, walk
 from graphad.loops.schedule import Schedule
-
-ITEM_SIZES = {"bool": 1, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
+from graphad.loops.scratch import ITEM_SIZES
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from graphad.analysis.cost import graph_flops, typical_sizes
 from graphad.ir.graph import Graph
+from graphad.ir.sizes import evaluate
 from graphad.loops.schedule import schedule
 from graphad.loops.summary import Nest, summarize
 from graphad.plan.modes import Decision
@@ -33,8 +34,9 @@ def explain(function: CompiledFunction, *, passes: bool = False, loops: bool = F
     if passes:
         sections.append(("passes", _passes_table(function)))
     if loops:
-        nests = summarize(schedule(inline(function.optimized)))
-        sections.append(("loops, sizes at their hints", _loops_table(nests)))
+        sections.append(("loops, sizes at their hints", _loops_table(summarize(schedule(inline(function.optimized))))))
+        if function.generated.slots:
+            sections.append(("scratch memory, kept from call to call", _scratch_table(function)))
     return "\n\n".join(f"{title}\n{as_text(content, width)}" for title, content in sections) + "\n"
 
 
@@ -95,4 +97,15 @@ def _loops_table(nests: tuple[Nest, ...]) -> Table:
         stored = [f"{s.name}[{', '.join(map(str, s.shape))}]: {s.reason}" for s in nest.stored]
         counts = (f"{nest.statements:,}", f"{nest.operations:,}", f"{nest.moved:,}")
         rows.add_row(Text(str(number)), Text(over), *map(Text, counts), Text("\n".join(stored)))
+    return rows
+
+
+def _scratch_table(function: CompiledFunction) -> Table:
+    """The parts of the scratch block at the hints; the sum counts whole cache lines."""
+    rows = table(["bytes", "arrays that lie there one after another"], [], right=("bytes",))
+    extents = typical_sizes(function.graph)
+    for slot in function.generated.slots:
+        length = max(evaluate(e, extents) for e in slot.lengths)
+        rows.add_row(Text(f"{length:,}"), Text(", ".join(v.name for v in slot.arrays)))
+    rows.add_row(Text(f"{function.scratch_bytes():,}"), Text("in all"))
     return rows

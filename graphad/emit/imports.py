@@ -1,0 +1,33 @@
+"""The import lines of a generated module, each name once."""
+
+from __future__ import annotations
+
+STANDARD = frozenset(["base64", "math", "typing"])
+
+
+def merged(*texts: str) -> str:
+    """The import lines of several texts as one block: the standard library first, then the others by name.
+
+    >>> print(merged("import math\\nfrom numba import njit\\n", "import numpy as np\\nfrom numba import types, njit"))
+    import math
+    <BLANKLINE>
+    import numpy as np
+    from numba import njit, types
+    <BLANKLINE>
+    """
+    whole: set[str] = set()
+    names: dict[str, set[str]] = {}
+    for line in "\n".join(texts).splitlines():
+        if line.startswith("import "):
+            whole.add(line)
+        elif line.startswith("from "):
+            module, _, listed = line.removeprefix("from ").partition(" import ")
+            names.setdefault(module, set()).update(listed.split(", "))
+    lines = [*whole, *(f"from {module} import {', '.join(sorted(listed))}" for module, listed in names.items())]
+    blocks = [sorted(x for x in lines if (_module(x) in STANDARD) is first) for first in (True, False)]
+    ordered = [sorted(block, key=lambda x: (x.startswith("from "), x)) for block in blocks if block]
+    return "\n\n".join("\n".join(block) for block in ordered) + "\n"
+
+
+def _module(line: str) -> str:
+    return line.split()[1].split(".")[0]

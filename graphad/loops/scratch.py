@@ -1,0 +1,89 @@
+"""Scratch memory: where the temporary arrays lie in one block, those whose lives do not overlap in the same place.
+
+A life is a range of items of the function's body, from the first that touches the array to the last. Slots are given
+to the largest array first, at the hinted sizes; arrays of different sizes may share one, as long as the longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from graphad.ir.sizes import Extent, evaluate, product
+from graphad.loops.axes import Axes
+from graphad.loops.ir import Access, Loop, Program, Statement, Var, walk
+from graphad.loops.place import Storage
+
+ITEM_SIZES = {"bool": 1, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One part of the scratch block, and the arrays that lie in it one after another."""
+
+    arrays: tuple[Var, ...]
+    lengths: tuple[Extent, ...]
+    """Bytes of the arrays, each length once."""
+
+
+def touched(statement: Statement) -> list[Var]:
+    """The variables whose elements a statement reads or writes, an alias as what it stands for."""
+    if statement.kind == "call":
+        found = [statement.out.var, *(o.var for o in statement.inputs if isinstance(o, Access))]
+    else:
+        found = [access.var for access in statement.accesses()]
+    return [root(var) for var in found]
+
+
+def root(var: Var) -> Var:
+    """The variable that owns the memory of an alias."""
+    while var.alias is not None:
+        var = var.alias
+    return var
+
+
+def lives(body: list[Loop | Statement]) -> dict[Var, tuple[int, int]]:
+    """For every variable the numbers of the first and the last item that touch it."""
+    found: dict[Var, tuple[int, int]] = {}
+    for number, item in enumerate(body):
+        for statement, _ in walk([item]):
+            for var in touched(statement):
+                found[var] = (found.get(var, (number, number))[0], number)
+    return found
+
+
+def slots(program: Program, axes: Axes, storage: dict[Var, Storage]) -> tuple[Slot, ...]:
+    """The parts of the scratch block, each with arrays that are never needed at once."""
+    spans = lives(program.body)
+    arrays = [v for v, s in storage.items() if s.memory and not v.external and v.alias is None]
+    lengths = {v: memory_bytes(v, storage[v]) for v in arrays}
+    arrays.sort(key=lambda v: -axes.estimate(lengths[v]))
+    groups: list[list[Var]] = []
+    for var in arrays:
+        free = (g for g in groups if all(_apart(spans[var], spans[other]) for other in g))
+        group = next(free, None)
+        if group is None:
+            groups.append([var])
+        else:
+            group.append(var)
+    return tuple(Slot(tuple(g), tuple(dict.fromkeys(lengths[v] for v in g))) for g in groups)
+
+
+def memory_bytes(var: Var, storage: Storage) -> Extent:
+    """The bytes of a stored variable, the pieces of its unrolled dimensions one after another."""
+    return product(tuple(var.shape[d] for d in (*storage.memory, *storage.unrolled))) * ITEM_SIZES[var.dtype]
+
+
+def block_bytes(found: Iterable[Slot], extents: Mapping[str, int]) -> int:
+    """The bytes of the block at given sizes, each slot in whole cache lines and one more.
+
+    >>> from graphad.ir.sizes import Size
+    >>> n = Size.name("n")
+    >>> block_bytes([Slot((), (8 * n, n * n)), Slot((), (24,))], {"n": 100})
+    10240
+    """
+    return sum(max(evaluate(e, extents) for e in slot.lengths) + 127 & -64 for slot in found)
+
+
+def _apart(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return a[1] < b[0] or b[1] < a[0]

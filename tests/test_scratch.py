@@ -1,0 +1,117 @@
+"""Scratch memory: nothing allocated in steady state but the results, nothing shared between calls, bytes reported."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numba.core.runtime import _nrt_python, rtsys
+
+import graphad as ga
+from graphad.compile import CompiledFunction
+from graphad.loops.schedule import schedule
+from passes.inline import inline
+
+
+def softmaxes(n: str | int = "n") -> ga.Graph:
+    """Three arrays that are needed one after another, and one result."""
+    g = ga.Graph("softmaxes")
+    x = g.input("x", shape=n)
+    for _ in range(3):
+        e = np.exp(x - x.max())
+        x = (e / e.sum())[::-1].cumsum()
+    g.output("y", x)
+    return g
+
+
+def expected(x: np.ndarray) -> np.ndarray:
+    """The same with NumPy."""
+    for _ in range(3):
+        e = np.exp(x - x.max())
+        x = (e / e.sum())[::-1].cumsum()
+    return x
+
+
+@pytest.fixture(scope="module")
+def function() -> CompiledFunction:
+    return ga.compile(softmaxes())
+
+
+@pytest.fixture
+def counting() -> Iterator[None]:
+    """Numba counts what it allocates."""
+    _nrt_python.memsys_enable_stats()
+    yield
+    _nrt_python.memsys_disable_stats()
+
+
+def allocations() -> tuple[int, int]:
+    """Blocks of memory, and arrays among the objects that Numba made."""
+    counts = rtsys.get_allocation_stats()
+    return counts.alloc - counts.mi_alloc, counts.mi_alloc
+
+
+def test_steady_calls_allocate_nothing(function: CompiledFunction, counting: None) -> None:
+    x, longer, kept = np.linspace(-1.0, 1.0, 3000), np.linspace(0.0, 1.0, 9000), np.empty(3000)
+    function(x)
+    blocks, arrays = allocations()
+    for _ in range(5):
+        function(x, out=kept)
+    assert allocations() == (blocks, arrays + 5 * 2)  # Numba's views of x and of the result
+    function(longer)
+    assert allocations()[0] == blocks + 1
+    function(x, out=kept)
+    assert allocations()[0] == blocks + 1
+    np.testing.assert_allclose(kept, expected(x), rtol=1e-13)
+
+
+def test_one_block_is_kept(counting: None) -> None:
+    f = ga.compile(softmaxes(), passes=())
+    before = rtsys.get_allocation_stats()
+    for n in (10, 1000, 100_000, 10):
+        x = np.linspace(0.0, 1.0, n)
+        np.testing.assert_allclose(f(x), expected(x), rtol=1e-12)
+    after = rtsys.get_allocation_stats()
+    assert (after.alloc - after.free) - (before.alloc - before.free) == 1
+
+
+def test_threads_have_blocks_of_their_own(function: CompiledFunction) -> None:
+    points = [np.linspace(-k, k, 20_000 + 100 * k) for k in range(1, 9)]
+    wanted = [function(x) for x in points]
+    start = threading.Barrier(4)
+
+    def work(_: int) -> bool:
+        start.wait()
+        return all(np.array_equal(function(x), y) for _ in range(10) for x, y in zip(points, wanted, strict=True))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+
+
+def test_arrays_that_live_one_after_another_share_a_place() -> None:
+    plan = schedule(inline(softmaxes()))
+    arrays = [v for slot in plan.slots for v in slot.arrays]
+    assert len(arrays) > len(plan.slots)
+
+
+def test_bytes_are_what_the_kernel_asks_for(function: CompiledFunction) -> None:
+    (line,) = [x for x in function.source.splitlines() if "= _borrow(" in x]
+    text = line.partition("_borrow")[2]
+    for n in (1, 7, 5000):
+        assert function.scratch_bytes(n=n) == eval(text, {"n": n})
+    with pytest.raises(ga.ArgumentError, match="no size `m`"):
+        function.scratch_bytes(m=3)
+    assert f"{function.scratch_bytes():,}" in function.explain(loops=True)
+
+
+def test_empty_arrays(function: CompiledFunction) -> None:
+    g = ga.Graph("sums")
+    x = g.input("x", shape=("n", "m"))
+    g.output("y", (x.cumsum(0)[::-1].cumsum(0)).sum())
+    f = ga.compile(g)
+    assert f(np.ones((0, 3))) == 0
+    assert f(np.ones((3, 0))) == 0
+    assert f(np.ones((2, 2))) == 10.0

@@ -207,6 +207,7 @@ class CompiledFunction:
             sizes: the named sizes; those not given are at their hints.
 
         >>> import graphad as ga
+        >>> import numpy as np
         >>> g = ga.Graph("softmax")
         >>> x = g.input("x", shape="n")
         >>> y = np.exp(x) / np.exp(x).sum()

@@ -174,3 +174,31 @@ def reduction_of_reduction(rewriter: Rewriter, node: Node) -> int | None:
     kept = [a for a in range(rank) if a not in first]
     axes = tuple(sorted({*first, *(kept[a] for a in node.param("axes"))}))
     return rewriter.make(node.op, inner.args[0], axes=axes)
+
+
+def sum_of_negative(rewriter: Rewriter, node: Node) -> int | None:
+    """A sum of negatives: the negative of the sum, one operation instead of one for every term."""
+    inner = rewriter.nodes[node.args[0]]
+    if inner.op != "neg" or inner.type.dtype != node.type.dtype or not rewriter.used_once(node.args[0]):
+        return None
+    return rewriter.make("neg", rewriter.make("sum", inner.args[0], axes=node.param("axes")))
+
+
+def sum_of_product(rewriter: Rewriter, node: Node) -> int | None:
+    """A sum of a contraction: an axis of both operands is contracted too, that of one is summed before."""
+    product = rewriter.nodes[node.args[0]]
+    if product.op != "einsum" or product.type.dtype != node.type.dtype or not rewriter.used_once(node.args[0]):
+        return None
+    out = product.param("out")
+    gone = {out[a] for a in node.param("axes")}
+    sides = []
+    for operand, letters, others in (
+        (product.args[0], product.param("left"), product.param("right")),
+        (product.args[1], product.param("right"), product.param("left")),
+    ):
+        alone = tuple(k for k, letter in enumerate(letters) if letter in gone and letter not in others)
+        value = rewriter.make("sum", operand, axes=alone) if alone else operand
+        sides.append((value, "".join(letter for k, letter in enumerate(letters) if k not in alone)))
+    (left, left_letters), (right, right_letters) = sides
+    rest = "".join(letter for letter in out if letter not in gone)
+    return rewriter.make("einsum", left, right, left=left_letters, right=right_letters, out=rest)

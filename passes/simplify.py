@@ -22,6 +22,8 @@ from passes.shape_rewrites import (
     reshape_of,
     slice_of,
     strip_broadcasts,
+    sum_of_negative,
+    sum_of_product,
     transpose_of,
 )
 
@@ -163,6 +165,8 @@ TABLE: tuple[Rewrite, ...] = (
     Structural("reduction_of_one", REDUCTIONS, reduction_of_one, "an axis of one element needs no reduction"),
     Structural("reduction_of_broadcast", REDUCTIONS, reduction_of_broadcast, "a sum of n equal terms is n times one"),
     Structural("reduction_of_reduction", REDUCTIONS, reduction_of_reduction, "one reduction over all axes"),
+    Structural("sum_of_negative", ("sum",), sum_of_negative, "one negation instead of one a term", frozenset({"neg"})),
+    Structural("sum_of_product", ("sum",), sum_of_product, "fewer terms to multiply", frozenset({"einsum"})),
     Structural("strip_broadcasts", (ANY,), strip_broadcasts, "compute before stretching, on fewer elements"),
 )
 DISPATCH = dispatch(TABLE)

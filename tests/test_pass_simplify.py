@@ -97,6 +97,8 @@ CASES = {
     "reduction_of_one": (lambda x, w: reduced("sum", apply("reshape", w, shape=(1, 3)), 0), ""),
     "reduction_of_broadcast": (lambda x, w: reduced("sum", stretch(w, n, 3), 0), "size_of cast mul"),
     "reduction_of_reduction": (lambda x, w: reduced("sum", reduced("sum", x, 0), 0), "sum"),
+    "sum_of_negative": (lambda x, w: reduced("sum", -np.sin(x), 0), "sin sum neg"),
+    "sum_of_product": (lambda x, w: reduced("sum", np.einsum("ij,kj->ik", np.sin(x), x), 0), "sin sum einsum"),
     "strip_broadcasts": (lambda x, w: stretch(w, n, 3) * x, "mul"),
 }  # fmt: skip
 
@@ -131,6 +133,18 @@ def test_a_rewrite_keeps_derivatives(name):
     for key, value in expected.items():
         np.testing.assert_allclose(got[key], value, rtol=1e-12, atol=1e-13)
         np.testing.assert_allclose(derived[key], value, rtol=1e-12, atol=1e-13)
+
+
+def test_a_sum_over_axes_of_both_operands_is_contracted():
+    graph = Graph("f")
+    a, b = graph.input("a", shape=("n", "k", 3)), graph.input("b", shape=("n", 3, "m"))
+    graph.output("y", np.einsum("nkj,njm->nkm", a, b).sum(axis=(0, 2)))
+    after = simplify(graph)
+    assert operations(after) == "sum einsum"
+    assert [after.nodes[-1].param(k) for k in ("left", "right", "out")] == ["nkj", "nj", "k"]
+    rng = np.random.default_rng(0)
+    values = {"a": rng.normal(size=(4, 2, 3)), "b": rng.normal(size=(4, 3, 5))}
+    np.testing.assert_allclose(interpret(after, values)["y"], interpret(graph, values)["y"], rtol=1e-13)
 
 
 LEFT_ALONE = {

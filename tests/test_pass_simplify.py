@@ -144,7 +144,7 @@ def test_a_sum_over_axes_of_both_operands_is_contracted():
     assert [after.nodes[-1].param(k) for k in ("left", "right", "out")] == ["nkj", "nj", "k"]
     rng = np.random.default_rng(0)
     values = {"a": rng.normal(size=(4, 2, 3)), "b": rng.normal(size=(4, 3, 5))}
-    np.testing.assert_allclose(interpret(after, values)["y"], interpret(graph, values)["y"], rtol=1e-13)
+    np.testing.assert_allclose(interpret(after, **values)["y"], interpret(graph, **values)["y"], rtol=1e-13)
 
 
 LEFT_ALONE = {

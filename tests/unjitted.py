@@ -73,12 +73,18 @@ class _Scratch:
         return np.frombuffer(memory, dtype).reshape(shape) if count else np.empty(shape, dtype)
 
 
+def _matrix_product(a: Any, b: Any, c: Any, m: int, k: int, n: int, turned: int) -> None:
+    first = a.reshape((k, m)).T if turned & 1 else a.reshape((m, k))
+    second = b.reshape((n, k)).T if turned & 2 else b.reshape((k, n))
+    c.reshape((m, n))[...] = first @ second
+
+
 def namespace() -> dict[str, Any]:
     """What the text of a kernel may name."""
     known: dict[str, Any] = {"np": _Numpy(), "math": _Math, "njit": lambda *a, **k: lambda f: f, "FLAGS": set()}
     scratch = _Scratch()
     known.update(_borrow=scratch.borrow, _give_back=scratch.give_back, carray=scratch.array)
-    known.update(_at=lambda address, dtype: (address, dtype))
+    known.update(_at=lambda address, dtype: (address, dtype), _matrix_product=_matrix_product)
     for name, function in FUNCTIONS.items():
         known.update({name: function, f"{name}_f32": function, f"{name}_int": function})
     return known

@@ -7,19 +7,17 @@ call that finds a block of enough bytes allocates nothing. `LINES` goes into gen
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numba
 import numba.core.cgutils
 from llvmlite import ir  # type: ignore[import-untyped]
 
+from graphad.emit.embed import embedded
 from graphad.emit.vecmath.decorators import intrinsic
 
 cgutils: Any = numba.core.cgutils
 types: Any = numba.types
-START, END = "# -- into modules", "# -- until here"
-
 
 # -- into modules
 
@@ -97,7 +95,7 @@ def _at(typing_context: Any, address: Any, dtype: Any) -> Any:
 
 # -- until here
 
-LINES = Path(__file__).read_text(encoding="utf-8").partition(f"\n{START}\n")[2].partition(f"\n{END}\n")[0].strip()
+LINES = embedded(__file__)
 NAMES = frozenset(["_exchange", "_header", "_borrow", "_give_back", "_at", "carray", "cgutils", "types", "ir"])
 
 IMPORTS = """\

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.emit import scratch
-from graphad.emit.imports import merged
+from graphad.emit import blas, scratch
+from graphad.emit.embed import merged
 from graphad.emit.text import Names, Printer, argument_dtype, function_name, literal
 from graphad.emit.vecmath import FUNCTIONS, HEADER, source_of
 from graphad.ir.graph import Graph
@@ -79,8 +79,11 @@ class Writer:
         called = {f for statement in self.program.statements for f in statement.functions}
         self.users = sorted(called & USER_FUNCTIONS.keys())
         self.starts = self._starting()
+        products = any(s.operation == "dot" for s in self.program.statements if s.kind == "call")
+        self.carried = [part for part, wanted in ((scratch, plan.slots), (blas, products)) if wanted]
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))
-        taken = [*FUNCTIONS, *self.users, *_defined(self.functions), "FLAGS", "base64", *self.globals, *scratch.NAMES]
+        taken = [*FUNCTIONS, *self.users, *_defined(self.functions), "FLAGS", "base64", *self.globals]
+        taken.extend(name for part in self.carried for name in part.NAMES)
         names = Names(frozenset(taken))
         self.function = names.new(self.program.name)
         self.kernel = names.new(f"{self.function}_kernel")
@@ -99,8 +102,7 @@ class Writer:
         """The module with its kernel and its public function."""
         title = f"{self.program.name}({', '.join(v.name for v in self.program.inputs)})"
         parts = [PREAMBLE.format(title=title, header=self._header(), flags=FLAGS)]
-        if self.plan.slots:
-            parts.append(scratch.LINES + "\n\n\n")
+        parts.extend(part.LINES + "\n\n\n" for part in self.carried)
         if self.functions:
             parts.append(source_of(self.functions, header=False) + "\n\n")
         parts.extend(f'@njit(forceinline=True, error_model="numpy")\n{USER_FUNCTIONS[f]}\n\n' for f in self.users)
@@ -120,9 +122,9 @@ class Writer:
 
     def _header(self) -> str:
         """The imports: what the vector mathematics and the scratch memory need, or less."""
-        parts = [HEADER if self.functions else SHORT_HEADER, scratch.IMPORTS if self.plan.slots else ""]
-        rest = parts[0].partition("\nelementary")
-        return merged(*parts, "import base64" if self.program.constants else "") + "".join(rest[1:])
+        header = HEADER if self.functions else SHORT_HEADER
+        needed = [*(part.IMPORTS for part in self.carried), "import base64" if self.program.constants else ""]
+        return merged(header, *needed) + "".join(header.partition("\nelementary")[1:])
 
     def _functions(self) -> list[str]:
         found: set[str] = set()
@@ -306,25 +308,19 @@ class Writer:
         name = self.printer.name
         left, right = (o.var for o in statement.inputs if isinstance(o, Access))
         batch, rows, inner, columns = (self.printer.extent(e) for e in statement.params["sizes"])
-        turned = statement.params["turned"]
-        shapes = [
-            (inner, rows) if turned[0] else (rows, inner),
-            (columns, inner) if turned[1] else (inner, columns),
-            (rows, columns),
-        ]
-        batched = statement.params["batched"]
-        rank = 3 if batched else 2
-        number = self.batch
+        rank = 3 if statement.params["batched"] else 2
+        shapes = ((batch, rows, inner), (batch, inner, columns), (batch, rows, columns))
         texts = []
         for var, shape in zip((left, right, statement.out.var), shapes, strict=True):
-            full = (batch, *shape) if batched else shape
-            text = name(var) if len(var.shape) == rank else f"{name(var)}.reshape(({', '.join(full)}))"
-            texts.append(f"{text}[{number}]" if batched else text)
-        first, second = (f"{t}.T" if turn else t for t, turn in zip(texts, turned, strict=False))
-        line = f"np.dot({first}, {second}, {texts[2]})"
-        if batched:
-            yield f"for {number} in range({batch}):"
-        yield INDENT * batched + line
+            text = name(var)
+            if rank == 3 and len(var.shape) != 3:
+                text += f".reshape(({', '.join(shape)}))"
+            texts.append(f"{text}[{self.batch}]" if rank == 3 else text)
+        first, second = statement.params["turned"]
+        line = f"_matrix_product({', '.join(texts)}, {rows}, {inner}, {columns}, {first + 2 * second})"
+        if rank == 3:
+            yield f"for {self.batch} in range({batch}):"
+        yield INDENT * (rank == 3) + line
 
 
 def _defined(functions: list[str]) -> list[str]:

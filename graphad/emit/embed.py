@@ -1,8 +1,16 @@
-"""The import lines of a generated module, each name once."""
+"""What generated modules carry: parts of graphad's own modules as text, and the import lines, each name once."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+START, END = "\n# -- into modules\n", "\n# -- until here\n"
 STANDARD = frozenset(["base64", "math", "typing"])
+
+
+def embedded(file: str) -> str:
+    """The part of a source file between its two marks."""
+    return Path(file).read_text(encoding="utf-8").partition(START)[2].partition(END)[0].strip()
 
 
 def merged(*texts: str) -> str:

@@ -3,8 +3,8 @@
 Every function takes a graph and answers a `CompiledFunction` whose arguments are the graph's inputs, then the seeds
 where there are any. `wrt` names inputs and `of` outputs; a name gives the result itself, a list of names a named tuple,
 and None stands for all of floating dtype (one as itself, several as a named tuple). `passes` replaces the default
-pipeline, which runs before the graph is differentiated and after. The derivative graphs themselves come from
-`graphad.transform`.
+pipeline, which runs before the graph is differentiated and after. `tier` is "compiled", or "interpreted" for an answer
+at once from NumPy, without a compiler. The derivative graphs themselves come from `graphad.transform`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np  # noqa: F401  (for the examples)
 
 from graphad.ad import transform
 from graphad.ad.transform import Names, fresh, scalar_output, select_inputs, select_outputs
-from graphad.compile import CompiledFunction, compile_graph
+from graphad.compile import CompiledFunction, Tier, compile_graph
 from graphad.emit.result import Packing, Record, pack_named
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
@@ -24,7 +24,7 @@ from passes.base import Pass
 from passes.pipeline import DEFAULT, run_pipeline
 
 
-def compile(graph: Graph, *, passes: Sequence[Pass] = DEFAULT) -> CompiledFunction:
+def compile(graph: Graph, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled") -> CompiledFunction:
     """The value of a graph: `f(*inputs)`.
 
     One output comes back as itself, several as a named tuple.
@@ -38,11 +38,11 @@ def compile(graph: Graph, *, passes: Sequence[Pass] = DEFAULT) -> CompiledFuncti
     np.float64(5.0)
     """
     plan = Plan((fixed("value", "as built", "no derivative is asked for"),))
-    return compile_graph(graph, plan=plan, passes=passes)
+    return compile_graph(graph, plan=plan, passes=passes, tier=tier)
 
 
 def grad(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT
+    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
 ) -> CompiledFunction:
     """The gradient of a scalar output: `g(*inputs)`, arrays of the shapes of `wrt`.
 
@@ -58,13 +58,12 @@ def grad(
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = pack_named("gradient", inputs, parts, alone=_alone(wrt))
-    return compile_graph(
-        transform.grad(_simplified(graph, passes), inputs, output), packing, _gradient_plan(inputs, output), passes
-    )
+    derived = transform.grad(_simplified(graph, passes), inputs, output)
+    return compile_graph(derived, packing, _gradient_plan(inputs, output), passes, tier)
 
 
 def value_and_grad(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT
+    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
 ) -> CompiledFunction:
     """A scalar output and its gradient in one go: `vg(*inputs) -> (value, gradient)`.
 
@@ -79,10 +78,12 @@ def value_and_grad(
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = Record((output, pack_named("gradient", inputs, parts, alone=_alone(wrt))))
     derived = transform.value_and_grad(_simplified(graph, passes), inputs, output)
-    return compile_graph(derived, packing, _gradient_plan(inputs, output), passes)
+    return compile_graph(derived, packing, _gradient_plan(inputs, output), passes, tier)
 
 
-def jvp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[Pass] = DEFAULT) -> CompiledFunction:
+def jvp(
+    graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
+) -> CompiledFunction:
     """Jacobian times vector: `f(*inputs, *tangents) -> (value, tangent)`; by name the tangent of `x` is `x_dot`.
 
     >>> import graphad as ga
@@ -97,11 +98,13 @@ def jvp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[P
     tangents = pack_named("tangent", outputs, [fresh(graph, f"{n}_dot") for n in outputs], alone=_alone(of))
     plan = Plan((fixed(f"jvp of {', '.join(outputs)}", "forward", "one tangent is pushed: one forward sweep"),))
     return compile_graph(
-        transform.jvp(_simplified(graph, passes), inputs, outputs), Record((values, tangents)), plan, passes
+        transform.jvp(_simplified(graph, passes), inputs, outputs), Record((values, tangents)), plan, passes, tier
     )
 
 
-def vjp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[Pass] = DEFAULT) -> CompiledFunction:
+def vjp(
+    graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
+) -> CompiledFunction:
     """Vector times Jacobian: `f(*inputs, *cotangents) -> (value, gradients)`; by name the cotangent of `y` is `y_bar`.
 
     >>> import graphad as ga
@@ -116,12 +119,18 @@ def vjp(graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[P
     gradients = pack_named("gradient", inputs, [fresh(graph, f"{n}_bar") for n in inputs], alone=_alone(wrt))
     plan = Plan((fixed(f"vjp of {', '.join(outputs)}", "reverse", "one cotangent is pulled: one reverse sweep"),))
     return compile_graph(
-        transform.vjp(_simplified(graph, passes), inputs, outputs), Record((values, gradients)), plan, passes
+        transform.vjp(_simplified(graph, passes), inputs, outputs), Record((values, gradients)), plan, passes, tier
     )
 
 
 def jacobian(
-    graph: Graph, wrt: Names = None, of: Names = None, mode: Mode | None = None, *, passes: Sequence[Pass] = DEFAULT
+    graph: Graph,
+    wrt: Names = None,
+    of: Names = None,
+    mode: Mode | None = None,
+    *,
+    passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled",
 ) -> CompiledFunction:
     """Dense Jacobians: `J(*inputs)`, arrays of shape `y.shape + x.shape`.
 
@@ -149,11 +158,12 @@ def jacobian(
     decision = choose_mode(graph, inputs, outputs, mode)
     derived = transform.jacobian(_simplified(graph, passes), inputs, outputs, decision.choice)  # type: ignore[arg-type]
     rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
-    return compile_graph(derived, pack_named("jacobian", outputs, rows, alone=_alone(of)), Plan((decision,)), passes)
+    packing = pack_named("jacobian", outputs, rows, alone=_alone(of))
+    return compile_graph(derived, packing, Plan((decision,)), passes, tier)
 
 
 def hessian(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT
+    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
 ) -> CompiledFunction:
     """Second derivatives of a scalar output: `H(*inputs)`, an array of shape `x.shape + x.shape`.
 
@@ -174,11 +184,11 @@ def hessian(
     reason = "one forward sweep per input element through the reverse gradient"
     plan = Plan((fixed(f"d2{output}/d({', '.join(inputs)})2", "forward over reverse", reason),))
     packing = pack_named("hessian", inputs, rows, alone=_alone(wrt))
-    return compile_graph(transform.hessian(_simplified(graph, passes), inputs, output), packing, plan, passes)
+    return compile_graph(transform.hessian(_simplified(graph, passes), inputs, output), packing, plan, passes, tier)
 
 
 def hvp(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT
+    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
 ) -> CompiledFunction:
     """Hessian times vector: `hv(*inputs, *vectors)`; by name the vector that goes with `x` is `x_dot`.
 
@@ -193,7 +203,7 @@ def hvp(
     packing = pack_named("product", inputs, [f"Hv_{n}" for n in inputs], alone=_alone(wrt))
     reason = "one tangent through the reverse gradient: no Hessian is formed"
     plan = Plan((fixed(f"Hessian of {output} times vector", "forward over reverse", reason),))
-    return compile_graph(transform.hvp(_simplified(graph, passes), inputs, output), packing, plan, passes)
+    return compile_graph(transform.hvp(_simplified(graph, passes), inputs, output), packing, plan, passes, tier)
 
 
 def _simplified(graph: Graph, passes: Sequence[Pass]) -> Graph:

@@ -8,24 +8,27 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from graphad.analysis.cost import typical_sizes
 from graphad.analysis.indices import check_graph, index_checks
 from graphad.emit import cache
 from graphad.emit.bound import bind
 from graphad.emit.call import CallPath, Kernel, Stage, entry_of, make_call, signature
+from graphad.emit.interpreted import interpreted_kernel
 from graphad.emit.native import NativeFunction, low_level, native_function
 from graphad.emit.result import Packing, Record
 from graphad.emit.source import Generated, generate
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.loops.scratch import block_bytes
-from graphad.plan.modes import Plan
+from graphad.plan.modes import Decision, Plan
 from graphad.report.explain import explain
 from passes.base import Pass
 from passes.inline import inline
 from passes.pipeline import DEFAULT, run_pipeline
+
+Tier = Literal["compiled", "interpreted"]
 
 _compiling = threading.RLock()
 
@@ -39,18 +42,22 @@ class Recipe:
         packing: how its outputs are handed over.
         plan: what was decided while the graph was derived.
         passes: run in order on the graph.
+        tier: what runs it.
     """
 
     graph: Graph
     packing: Packing
     plan: Plan
     passes: tuple[Pass, ...]
+    tier: Tier = "compiled"
 
 
 class CompiledFunction:
     """A compiled graph. Call it with the graph's inputs, by position or by name; `out=` takes the results' arrays.
 
-    It may be called from several threads at once, and pickles (by its graph; unpickling goes through the cache).
+    It may be called from several threads at once, and pickles (by its graph; unpickling goes through the cache). With
+    `tier="interpreted"` NumPy runs the graph, and nothing is compiled before `jit`, `kernel`, `cfunc`, `low_level` or
+    `bind` is asked for.
 
     Attributes:
         graph: the derivative graph as it was before passes.
@@ -75,28 +82,67 @@ class CompiledFunction:
 
     # `__call__` is a slot, so that a call goes to the generated function without a Python frame between.
     __slots__ = (
-        "__call__", "__weakref__", "_native", "_path", "call_source", "generated", "jit", "kernel", "optimized",
-        "recipe", "statistics",
+        "__call__", "__weakref__", "_compiled", "_generated", "_native", "call_source", "optimized", "recipe",
+        "statistics",
     )  # fmt: skip
     __call__: Callable[..., Any]
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        self._generated: Generated | None = None
+        self._compiled: tuple[CallPath, Any] | None = None
+        self._native: NativeFunction | None = None
         graph = recipe.graph.freeze()
+        if recipe.tier == "interpreted":
+            self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
+            self.__call__, self.call_source = make_call(self._path_of(interpreted_kernel))
+            return
         # Numba compiles under one lock; holding it here too keeps threads from doing the same work twice.
         with _compiling:
             self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
-            kernel, module = _kernel(self.optimized)
-            # Operations of the user's own may index inside: the checks need to see what they are made of.
-            whole = inline(graph).freeze()
-            stages = tuple(_stage(whole, checks, recipe.passes) for checks in index_checks(whole))
-        self.generated: Generated = kernel.generated
-        self.kernel: Any = kernel.function
-        self.jit: Any = getattr(module, kernel.generated.function)
-        self._path = CallPath(graph, kernel, stages, recipe.packing)
-        self._native: NativeFunction | None = None
-        function, self.call_source = make_call(self._path)
-        self.__call__ = function
+            self.__call__, self.call_source = make_call(self._path)
+
+    def _path_of(self, kernel_of: Callable[[Graph], Kernel]) -> CallPath:
+        """The call path of the graph and its index checks, with kernels made by `kernel_of` of optimized graphs."""
+        kernel = kernel_of(self.optimized)
+        # Operations of the user's own may index inside: the checks need to see what they are made of.
+        whole = inline(self.graph).freeze()
+        stages = [
+            Stage(whole, checks, kernel_of(run_pipeline(check_graph(whole, checks), self.recipe.passes)[0]))
+            for checks in index_checks(whole)
+        ]
+        return CallPath(self.graph, kernel, tuple(stages), self.recipe.packing)
+
+    def _compile(self) -> tuple[CallPath, Any]:
+        """The call path with compiled kernels, and the module of the graph; made when first needed."""
+        with _compiling:
+            if self._compiled is None:
+                self._compiled = self._path_of(self._compiled_kernel), cache.load(self.source)
+            return self._compiled
+
+    def _compiled_kernel(self, graph: Graph) -> Kernel:
+        return _kernel(self.generated if graph is self.optimized else generate(inline(graph)))
+
+    @property
+    def _path(self) -> CallPath:
+        return self._compile()[0]
+
+    @property
+    def generated(self) -> Generated:
+        """The generated module and the names in it."""
+        if self._generated is None:
+            self._generated = generate(inline(self.optimized))
+        return self._generated
+
+    @property
+    def kernel(self) -> Any:
+        """The `@njit` function behind the call."""
+        return self._path.kernel.function
+
+    @property
+    def jit(self) -> Any:
+        """The `@njit` function for other `@njit` functions."""
+        return getattr(self._compile()[1], self.generated.function)
 
     @property
     def name(self) -> str:
@@ -110,8 +156,13 @@ class CompiledFunction:
 
     @property
     def plan(self) -> Plan:
-        """What was decided while the graph was derived."""
-        return self.recipe.plan
+        """What was decided while the graph was derived, and about the tier where it is not the usual one."""
+        if self.recipe.tier == "compiled":
+            return self.recipe.plan
+        return Plan((*self.recipe.plan.decisions, self._tier()))
+
+    def _tier(self) -> Decision:
+        return Decision("tier", "interpreted", (), "tier='interpreted' was asked for: NumPy runs the graph")
 
     @property
     def source(self) -> str:
@@ -232,14 +283,18 @@ class CompiledFunction:
         return explain(self, passes=passes, loops=loops, width=width)
 
     def __repr__(self) -> str:
-        return f"<compiled {self.name}{signature(self.graph)}>"
+        return f"<{self.recipe.tier} {self.name}{signature(self.graph)}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (CompiledFunction, (self.recipe,))
 
 
 def compile_graph(
-    graph: Graph, packing: Packing | None = None, plan: Plan | None = None, passes: Sequence[Pass] = DEFAULT
+    graph: Graph,
+    packing: Packing | None = None,
+    plan: Plan | None = None,
+    passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled",
 ) -> CompiledFunction:
     """A compiled function of a graph.
 
@@ -247,23 +302,21 @@ def compile_graph(
         packing: how outputs are handed over; None: one as itself, several as a named tuple.
         plan: recorded as the function's plan.
         passes: run in order before code is generated.
+        tier: what runs it.
+
+    Raises `ArgumentError` for another tier.
     """
+    if tier not in get_args(Tier):
+        raise ArgumentError(describe(f"tier={tier!r}", expected=" or ".join(f'"{t}"' for t in get_args(Tier))))
     graph.freeze()
     if packing is None:
         names = tuple(graph.outputs)
         packing = names[0] if len(names) == 1 else Record(names, graph.name, names)
-    return CompiledFunction(Recipe(graph, packing, plan or Plan(), tuple(passes)))
+    return CompiledFunction(Recipe(graph, packing, plan or Plan(), tuple(passes), tier))
 
 
-def _kernel(graph: Graph) -> tuple[Kernel, Any]:
-    generated = generate(inline(graph))
+def _kernel(generated: Generated) -> Kernel:
     module = cache.load(generated.source)
     constants = tuple(getattr(module, name) for name in generated.constants)
     function = getattr(module, generated.kernel)
-    return Kernel(function, entry_of(function), constants, generated, module.__name__), module
-
-
-def _stage(graph: Graph, checks: Any, passes: Sequence[Pass]) -> Stage:
-    return Stage(graph, checks, _kernel(run_pipeline(check_graph(graph, checks), passes)[0])[0])
-
-
+    return Kernel(function, entry_of(function), constants, generated, module.__name__)

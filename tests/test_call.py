@@ -6,7 +6,7 @@ import copy
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -14,38 +14,44 @@ from numba import njit
 from numpy.typing import NDArray
 
 import graphad as ga
-from graphad.compile import CompiledFunction
+from graphad.compile import CompiledFunction, Tier
 from graphad.emit.call import MISSING
 from graphad.errors import ArgumentError, DtypeError, GraphadError, IndexRangeError, ShapeError
 from graphad.ir.operation import FUNCTIONS, OPERATIONS
 
 
+@pytest.fixture(scope="module", params=get_args(Tier))
+def tier(request: pytest.FixtureRequest) -> Tier:
+    """What runs the functions: everything on this page holds for every tier."""
+    return request.param  # type: ignore[no-any-return]
+
+
 @pytest.fixture(scope="module")
-def weighted() -> CompiledFunction:
+def weighted(tier: Tier) -> CompiledFunction:
     """Value and gradient of Σ w·(A x)², with a float32-free, two-array, one-scalar signature."""
     g = ga.Graph("weighted")
     a, x, w = g.input("A", shape=("m", "n")), g.input("x", shape="n"), g.input("w")
     g.output("y", w * ((a * x).sum(axis=1) ** 2).sum())
-    return ga.value_and_grad(g, wrt="x")
+    return ga.value_and_grad(g, wrt="x", tier=tier)
 
 
 @pytest.fixture(scope="module")
-def doubled() -> CompiledFunction:
+def doubled(tier: Tier) -> CompiledFunction:
     """2 x of a float32 array."""
     g = ga.Graph("doubled")
     x = g.input("x", shape=("n", 2), dtype="float32")
     g.output("y", x + x)
-    return ga.compile(g)
+    return ga.compile(g, tier=tier)
 
 
 @pytest.fixture(scope="module")
-def picked() -> CompiledFunction:
+def picked(tier: Tier) -> CompiledFunction:
     """Σ x[i]·s, with an index array and an integer scalar."""
     g = ga.Graph("picked")
     x, i = g.input("x", shape="n"), g.input("i", shape="k", dtype="int64")
     s = g.input("s", dtype="int64")
     g.output("y", (x[i] * s).sum())
-    return ga.value_and_grad(g, wrt="x")
+    return ga.value_and_grad(g, wrt="x", tier=tier)
 
 
 A = np.array([[1.0, 2.0], [3.0, -1.0], [0.5, 0.0]])
@@ -141,14 +147,14 @@ def test_empty_arrays(weighted: CompiledFunction, picked: CompiledFunction) -> N
     assert gradient.shape == (0,)
 
 
-def test_results_are_numpy_values_of_the_declared_dtype() -> None:
+def test_results_are_numpy_values_of_the_declared_dtype(tier: Tier) -> None:
     g = ga.Graph("kinds")
     x = g.input("x", shape="n", dtype="float32")
     g.output("total", x.sum())
     g.output("largest", x.argmax())
     g.output("positive", (x > 0).all())
     g.output("both", x + x)
-    total, largest, positive, both = f = ga.compile(g)(np.array([1, 3, 2], np.float32))
+    total, largest, positive, both = f = ga.compile(g, tier=tier)(np.array([1, 3, 2], np.float32))
     assert (type(total), type(largest), type(positive)) == (np.float32, np.int64, np.bool_)
     assert (float(total), int(largest), bool(positive)) == (6.0, 1, True)
     assert both.dtype == np.float32
@@ -302,12 +308,12 @@ def test_indices_into_an_empty_axis(picked: CompiledFunction) -> None:
         picked(np.zeros(0), np.array([0]), 1)
 
 
-def test_indices_read_through_indices() -> None:
+def test_indices_read_through_indices(tier: Tier) -> None:
     g = ga.Graph("nested")
     x, i = g.input("x", shape="n"), g.input("i", shape="k", dtype="int64")
     j = g.input("j", shape="l", dtype="int64")
     g.output("y", x[i[j]].sum())
-    f = ga.compile(g)
+    f = ga.compile(g, tier=tier)
     x_, i_ = np.arange(5.0), np.array([4, 7, 0])
     assert f(x_, i_, np.array([0, 2])) == 4.0
     with pytest.raises(IndexRangeError, match="index 7 is outside axis 0"):
@@ -327,21 +333,21 @@ def own_operation() -> Iterator[Callable[..., Any]]:
     del OPERATIONS["picking_twice"], FUNCTIONS["picking_twice"]
 
 
-def test_indices_inside_an_operation_of_the_users_own(own_operation: Callable[..., Any]) -> None:
+def test_indices_inside_an_operation_of_the_users_own(own_operation: Callable[..., Any], tier: Tier) -> None:
     g = ga.Graph("own")
     x, i = g.input("x", shape="n"), g.input("i", shape="k", dtype="int64")
     g.output("y", own_operation(x, i).sum())
-    f = ga.compile(g)
+    f = ga.compile(g, tier=tier)
     assert f(np.arange(4.0), np.array([3, -1])) == 12.0
     with pytest.raises(IndexRangeError, match="index 4 is outside axis 0"):
         f(np.arange(4.0), np.array([4]))
 
 
-def test_scattered_indices() -> None:
+def test_scattered_indices(tier: Tier) -> None:
     g = ga.Graph("scattered")
     x, i, v = g.input("x", shape="n"), g.input("i", shape="k", dtype="int32"), g.input("v", shape="k")
     g.output("y", x.at[i].add(v))
-    f = ga.compile(g)
+    f = ga.compile(g, tier=tier)
     assert f(np.zeros(3), np.array([2, -3, 2], np.int32), np.ones(3)).tolist() == [1, 0, 2]
     with pytest.raises(IndexRangeError, match="`scatter_add`: index -4"):
         f(np.zeros(3), np.array([-4], np.int32), np.ones(1))
@@ -406,7 +412,7 @@ def test_jit_inside_compiled_code(weighted: CompiledFunction) -> None:
 
 
 def test_signature_and_repr(weighted: CompiledFunction) -> None:
-    assert repr(weighted) == "<compiled weighted_value_and_grad(A, x, w, *, out=None)>"
+    assert repr(weighted) == f"<{weighted.recipe.tier} weighted_value_and_grad(A, x, w, *, out=None)>"
     assert repr(MISSING) == "<missing>"
     assert "def weighted_value_and_grad" in weighted.source
     assert "graphad" not in weighted.source.split('"""', 2)[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -101,13 +102,20 @@ def number_dtype(types: tuple[TensorType, ...]) -> str:
     return dtype
 
 
-def real_or_complex(real: Callable[..., Any], complex_: Callable[..., Any]) -> Callable[..., Any]:
-    """A reference that takes complex arrays too where NumPy's function does not, for complex steps in tests."""
+@dataclass(frozen=True)
+class RealOrComplex:
+    """A reference that also takes complex arrays where NumPy's `real` does not: for complex steps in tests."""
 
-    def reference(*arrays: Any) -> Any:
-        return (complex_ if any(np.iscomplexobj(a) for a in arrays) else real)(*arrays)
+    real: Callable[..., Any]
+    complex: Callable[..., Any]
 
-    return reference
+    def __call__(self, *arrays: Any) -> Any:
+        return (self.complex if any(np.iscomplexobj(a) for a in arrays) else self.real)(*arrays)
+
+
+def real_or_complex(real: Callable[..., Any], complex_: Callable[..., Any]) -> RealOrComplex:
+    """See `RealOrComplex`."""
+    return RealOrComplex(real, complex_)
 
 
 def broadcast_type(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,21 @@ SINC_TERMS = 14
 SINC_NEAR = 0.5
 
 
-def _scipy(name: str) -> Callable[..., Any]:
+@dataclass(frozen=True)
+class Scipy:
     """A function of scipy.special, imported at its first call: the import takes longer than that of graphad."""
 
-    def reference(*arrays: Any) -> Any:
+    name: str
+
+    @property
+    def real(self) -> Any:
+        """The function itself."""
         from scipy import special
 
-        return getattr(special, name)(*arrays)
+        return getattr(special, self.name)
 
-    return reference
+    def __call__(self, *arrays: Any) -> Any:
+        return self.real(*arrays)
 
 
 # ---------------------------------------------------------------------- logistic family
@@ -37,7 +43,7 @@ def _scipy(name: str) -> Callable[..., Any]:
 elementwise(
     "sigmoid",
     vector("sigmoid"),
-    real_or_complex(_scipy("expit"), lambda x: 1.0 / (1.0 + np.exp(-x))),
+    real_or_complex(Scipy("expit"), lambda x: 1.0 / (1.0 + np.exp(-x))),
     (lambda a, y: y * (1.0 - y),),
     analytic=True,
     cost=14.0,
@@ -102,7 +108,7 @@ relu = unary_function("relu", doc="max(x, 0); NaN stays NaN; the derivative at 0
 elementwise(
     "erf",
     vector("erf"),
-    _scipy("erf"),
+    Scipy("erf"),
     (lambda a, y: TWO_OVER_ROOT_PI * np.exp(-np.square(a)),),
     analytic=True,
     cost=20.0,
@@ -112,7 +118,7 @@ erf = unary_function("erf", doc="Error function 2/√π ∫₀ˣ exp(-t²) dt.")
 elementwise(
     "erfc",
     vector("erfc"),
-    _scipy("erfc"),
+    Scipy("erfc"),
     (lambda a, y: -TWO_OVER_ROOT_PI * np.exp(-np.square(a)),),
     analytic=True,
     cost=25.0,
@@ -125,13 +131,13 @@ erfc = unary_function("erfc", doc="1 - erf(x), accurate where it is small.")
 def _real_lgamma(x: Any) -> Any:
     """SciPy's gammaln, with C's value inf at -inf, and -log |x| where its argument is so small that it overflows."""
     tiny = (x != 0) & (np.abs(x) < np.finfo(np.asarray(x).dtype).tiny)
-    return np.where(np.isinf(x), np.abs(x), np.where(tiny, -np.log(np.abs(x)), _scipy("gammaln")(x)))
+    return np.where(np.isinf(x), np.abs(x), np.where(tiny, -np.log(np.abs(x)), Scipy("gammaln")(x)))
 
 
 elementwise(
     "lgamma",
     vector("lgamma"),
-    real_or_complex(_real_lgamma, _scipy("loggamma")),
+    real_or_complex(_real_lgamma, Scipy("loggamma")),
     (lambda a, y: a.graph.apply("digamma", a),),
     domain=((0.5, 4.0),),
     analytic=True,
@@ -142,7 +148,7 @@ lgamma = unary_function("lgamma", doc="log |Γ(x)|; inf at 0, -1, -2, …")
 elementwise(
     "digamma",
     vector("digamma"),
-    _scipy("psi"),
+    Scipy("psi"),
     (lambda a, y: a.graph.apply("polygamma", a.graph.const(1, "int64"), a),),
     domain=((0.5, 4.0),),
     analytic=True,
@@ -160,7 +166,7 @@ def _polygamma_dtype(types: tuple[TensorType, ...]) -> str:
 elementwise(
     "polygamma",
     vector("polygamma", 2),
-    lambda n, x: _scipy("polygamma")(n, x).astype(np.asarray(x).dtype),
+    lambda n, x: Scipy("polygamma")(n, x).astype(np.asarray(x).dtype),
     (None, lambda n, x, y: x.graph.apply("polygamma", n + 1, x)),
     dtype=_polygamma_dtype,
     domain=((1.0, 3.0), (0.8, 4.0)),

@@ -1,0 +1,272 @@
+"""A graph as a flat list of NumPy calls: an answer without a compiler.
+
+The list is made once for each set of sizes. Values are dropped as soon as nobody needs them; large ones lie in a few
+buffers that are used again and again, since fresh memory costs more than the arithmetic. What depends on no argument is
+computed while the list is made. Results are bit for bit those of the interpreter, but for two liberties with large
+arrays: contractions go through BLAS, and elements may be visited in another order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphad.emit.numpy_calls import Call, call_of
+from graphad.interpret import solve_sizes
+from graphad.ir import sizes
+from graphad.ir.graph import Graph, extent_parameters, keep
+from graphad.ir.types import TensorType
+
+LARGE = 1 << 15  # bytes of a value from which on it lies in a buffer
+SIZES_KEPT = 8  # lists kept for different sizes of the arguments
+
+Array = NDArray[Any]
+
+
+class Step(NamedTuple):
+    """One call: values at `args` in, the value at `out` out; then the values at `dead` are dropped.
+
+    `place` says where the result is written: -1 for a fresh one, else a position among the views of the buffers, behind
+    which the arrays of the results stand.
+    """
+
+    function: Callable[..., Any]
+    args: tuple[int, ...]
+    out: int
+    place: int
+    dead: tuple[int, ...]
+
+
+class View(NamedTuple):
+    """A buffer seen as an array."""
+
+    buffer: int
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The calls of a graph at given sizes.
+
+    Arguments:
+        values: what is known before a call, by node id: constants and what is made of them.
+        calls: in order.
+        buffers: bytes of each.
+        views: of the buffers.
+        copied: for each array output that no call writes in place its position and node id.
+        scalars: node ids of the scalar outputs.
+        idle: the views of a finished call, to be used by the next one.
+    """
+
+    values: list[Any]
+    calls: tuple[Step, ...]
+    buffers: tuple[int, ...]
+    views: tuple[View, ...]
+    copied: tuple[tuple[int, int], ...]
+    scalars: tuple[int, ...]
+    idle: list[list[Array]] = field(default_factory=list)
+
+    def run(self, given: Mapping[int, Any], results: Sequence[Array]) -> list[Any]:
+        """Run all calls for the values of the inputs; write the array outputs and return the scalar ones."""
+        values = self.values.copy()
+        for node_id, value in given.items():
+            values[node_id] = value
+        try:
+            views = self.idle.pop()
+        except IndexError:
+            views = self._allocate()
+        places = [*views, *results]
+        with np.errstate(all="ignore"):
+            for function, args, out, place, dead in self.calls:
+                if place < 0:
+                    values[out] = function(*[values[a] for a in args])
+                else:
+                    function(*[values[a] for a in args], out=places[place])
+                    values[out] = places[place]
+                for node_id in dead:
+                    values[node_id] = None
+        for position, node_id in self.copied:
+            np.copyto(results[position], values[node_id])
+        answer = [values[i] for i in self.scalars]
+        if not self.idle:
+            self.idle.append(views)
+        return answer
+
+    def _allocate(self) -> list[Array]:
+        memory = [np.empty(count, np.uint8) for count in self.buffers]
+        return [memory[v.buffer].view(v.dtype).reshape(v.shape) for v in self.views]
+
+
+class Stepwise:
+    """A graph that NumPy runs: `function(*inputs, *array outputs) -> scalar outputs`, as compiled kernels are called.
+
+    It may be called from several threads at once.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("f")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", (x * x).sum())
+    >>> Stepwise(g.freeze())(np.array([1.0, 2.0]))
+    np.float64(5.0)
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.arrays = tuple(n for n, i in graph.outputs.items() if graph.nodes[i].type.rank)
+        self.scalars = tuple(n for n, i in graph.outputs.items() if not graph.nodes[i].type.rank)
+        self._inputs = tuple((i, _converter(graph.nodes[i].type)) for i in graph.inputs.values())
+        self._order = sorted(keep(graph, graph.outputs.values()))
+        self._bound: dict[tuple[tuple[int, ...], ...], Steps] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The kernel's calling convention: arguments are known to be right."""
+        inputs = arguments[: len(self._inputs)]
+        given = {i: convert(value) for (i, convert), value in zip(self._inputs, inputs, strict=True)}
+        shapes = tuple([value.shape for value in given.values()])
+        steps = self._bound.get(shapes)
+        if steps is None:
+            steps = self._bind(shapes)
+        answer = steps.run(given, arguments[len(self._inputs) :])
+        if not answer:
+            return None
+        return answer[0] if len(answer) == 1 else tuple(answer)
+
+    def _bind(self, shapes: tuple[tuple[int, ...], ...]) -> Steps:
+        bound = solve_sizes(self.graph, dict(zip(self.graph.inputs, shapes, strict=True)))
+        steps = Binder(self.graph, self._order, bound).steps(self.arrays, self.scalars)
+        while len(self._bound) >= SIZES_KEPT:
+            self._bound.pop(next(iter(self._bound)), None)
+        self._bound[shapes] = steps
+        return steps
+
+
+def _converter(kind: TensorType) -> Callable[[Any], Any]:
+    return np.asarray if kind.rank else np.dtype(kind.dtype).type
+
+
+class Binder:
+    """Makes the list of calls for given sizes.
+
+    A value is `held` by the buffers whose memory it may share: its own, or those of the operands it may be a view of.
+    A buffer is free again when no live value is held by it.
+    """
+
+    def __init__(self, graph: Graph, order: Sequence[int], bound: Mapping[str, int]) -> None:
+        self.graph, self.order, self.bound = graph, order, bound
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self.values: list[Any] = [None] * len(graph.nodes)
+        self.known: set[int] = set()  # nodes that depend on no argument
+        self.buffers: list[int] = []
+        self.free: dict[int, list[int]] = {}
+        self.holders: dict[int, int] = {}  # live values by buffer
+        self.held: dict[int, frozenset[int]] = {}
+        self.own: dict[int, int] = {}
+        self.views: dict[View, int] = {}
+
+    def steps(self, arrays: Sequence[str], scalars: Sequence[str]) -> Steps:
+        """The calls that give the named outputs."""
+        outputs = [self.graph.outputs[name] for name in arrays]
+        last = {a: i for i in self.order for a in self.graph.nodes[i].args}
+        results = {*outputs, *(self.graph.outputs[name] for name in scalars)}
+        direct: dict[int, int] = {}
+        calls: list[tuple[Callable[..., Any], int, int]] = []  # function, node id, place
+        dying: dict[int, tuple[int, ...]] = {}
+        for node_id in self.order:
+            args = self.graph.nodes[node_id].args
+            call = self._prepare(node_id)
+            dying[node_id] = tuple(
+                [a for a in dict.fromkeys(args) if last[a] == node_id and a not in results and a not in self.known]
+            )
+            if call is None:
+                continue
+            if call.into is not None and self._bytes(node_id) >= LARGE:
+                if node_id in outputs:
+                    direct[node_id] = outputs.index(node_id)
+                    place = -2 - direct[node_id]
+                else:
+                    place = self._place(node_id, dying[node_id] if isinstance(call.into, np.ufunc) else ())
+                calls.append((call.into, node_id, place))
+            else:
+                self._hold(node_id, frozenset() if call.fresh else self._holding(args))
+                calls.append((call.function, node_id, -1))
+            for a in dying[node_id]:
+                self._drop(a)
+        written = set(direct.values())
+        return Steps(
+            values=self.values,
+            calls=tuple([self._step(*call, dying) for call in calls]),
+            buffers=tuple(self.buffers),
+            views=tuple(self.views),
+            copied=tuple((k, i) for k, i in enumerate(outputs) if k not in written),
+            scalars=tuple(self.graph.outputs[name] for name in scalars),
+        )
+
+    def _step(
+        self, function: Callable[..., Any], node_id: int, place: int, dying: Mapping[int, tuple[int, ...]]
+    ) -> Step:
+        # Results stand behind all views, whose number is only known now.
+        place = len(self.views) - 2 - place if place < -1 else place
+        return Step(function, self.graph.nodes[node_id].args, node_id, place, dying[node_id])
+
+    def _prepare(self, node_id: int) -> Call | None:
+        """The call of a node; None for an input and for what is known now."""
+        node = self.graph.nodes[node_id]
+        self.shapes[node_id] = tuple([sizes.evaluate(e, self.bound) for e in node.type.shape])
+        if node.op == "input":
+            return None
+        if node.op == "const":
+            self.values[node_id] = node.param("value").array
+            self.known.add(node_id)
+            return None
+        params = dict(extent_parameters(node.params, lambda e: sizes.evaluate(e, self.bound)))
+        call = call_of(node, params, tuple([self.shapes[a] for a in node.args]))
+        if not self.known.issuperset(node.args):
+            return call
+        with np.errstate(all="ignore"):
+            self.values[node_id] = np.asarray(call.function(*[self.values[a] for a in node.args]))
+        self.known.add(node_id)
+        return None
+
+    def _bytes(self, node_id: int) -> int:
+        dtype = np.dtype(self.graph.nodes[node_id].type.dtype)
+        return int(np.prod(self.shapes[node_id], dtype=np.int64)) * dtype.itemsize
+
+    def _place(self, node_id: int, dying: Sequence[int]) -> int:
+        """A view for a large value: the memory of an operand in `dying`, of a free buffer, or of a new one."""
+        count = self._bytes(node_id)
+        kind = self.graph.nodes[node_id].type
+        for a in dying:
+            buffer = self.own.get(a)
+            same = self.shapes[a] == self.shapes[node_id] and self.graph.nodes[a].type.dtype == kind.dtype
+            if buffer is not None and same and self.holders[buffer] == 1:
+                break
+        else:
+            waiting = self.free.get(count)
+            if waiting:
+                buffer = waiting.pop()
+            else:
+                buffer = len(self.buffers)
+                self.buffers.append(count)
+        self.own[node_id] = buffer
+        self._hold(node_id, frozenset({buffer}))
+        view = View(buffer, kind.dtype, self.shapes[node_id])
+        return self.views.setdefault(view, len(self.views))
+
+    def _holding(self, args: Sequence[int]) -> frozenset[int]:
+        return frozenset().union(*[self.held.get(a, frozenset()) for a in args])
+
+    def _hold(self, node_id: int, buffers: frozenset[int]) -> None:
+        self.held[node_id] = buffers
+        for buffer in buffers:
+            self.holders[buffer] = self.holders.get(buffer, 0) + 1
+
+    def _drop(self, node_id: int) -> None:
+        for buffer in sorted(self.held.get(node_id, ())):
+            self.holders[buffer] -= 1
+            if self.holders[buffer] == 0:
+                self.free.setdefault(self.buffers[buffer], []).append(buffer)

@@ -1,0 +1,211 @@
+"""Tiers: what NumPy runs is what the interpreter says, called and refused as compiled functions are."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from numpy.typing import NDArray
+
+import graphad as ga
+from graphad.ad import transform
+from graphad.compile import CompiledFunction, compile_graph
+from graphad.emit import cache, numpy_calls, stepwise
+from graphad.emit.stepwise import Stepwise
+from graphad.errors import ArgumentError, GraphadError
+from graphad.interpret import interpret
+from graphad.ir.graph import Graph
+from graphad.ir.operation import OPERATIONS
+from graphad.testing.compiled import check_compiled
+from passes.pipeline import run_pipeline
+from tests.strategies import STEPS_WITH_INTEGERS, Case, cases
+
+QUICK = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def interpreted(graph: Graph) -> CompiledFunction:
+    return compile_graph(graph, tier="interpreted")
+
+
+def outputs_of(graph: Graph, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What the list of calls writes and returns, by name; array outputs start as 77."""
+    run = Stepwise(graph.freeze())
+    expected = interpret(graph, **arrays)
+    written = [np.full_like(expected[name], 77) for name in run.arrays]
+    returned = run(*[arrays[name] if arrays[name].ndim else arrays[name][()] for name in graph.inputs], *written)
+    scalars = returned if isinstance(returned, tuple) else (returned,)
+    named = dict(zip(run.arrays, written, strict=True)) | dict(zip(run.scalars, scalars, strict=False))
+    return {name: np.asarray(named[name]) for name in graph.outputs}
+
+
+@QUICK
+@given(cases(steps=STEPS_WITH_INTEGERS))
+def test_calls_are_the_interpreter_bit_for_bit(case: Case) -> None:
+    derivative = run_pipeline(transform.value_and_grad(case.graph, of="L"))[0].freeze()
+    for graph in (case.graph, derivative):
+        got = outputs_of(graph, case.arrays)
+        for name, value in interpret(graph, **case.arrays).items():
+            assert (got[name].dtype, got[name].shape) == (value.dtype, value.shape)
+            assert got[name].tobytes() == value.tobytes(), f"{name} of\n{graph}"
+
+
+@QUICK
+@given(cases(steps=STEPS_WITH_INTEGERS))
+def test_values_in_buffers(case: Case) -> None:
+    """With every value counted as large; twice, so that the second call finds the first one's values in the buffers."""
+    derivative = run_pipeline(transform.value_and_grad(case.graph, of="L"))[0].freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stepwise, "LARGE", 0)
+        patch.setattr(numpy_calls, "CONTRACTED", 0)
+        f = interpreted(derivative)
+        other = {name: np.sin(array) for name, array in case.arrays.items()}
+        for arrays in (case.arrays, other):
+            got = dict(zip(derivative.outputs, f(**arrays), strict=True))
+            for name, value in interpret(derivative, **arrays).items():
+                scale = 1.0 + np.max(np.abs(value), initial=0.0)
+                np.testing.assert_allclose(got[name], value, rtol=1e-12, atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
+def test_every_operation(name: str) -> None:
+    op = OPERATIONS[name]
+    if name not in ("input", "const", "placeholder"):
+        check_compiled(op, interpreted)
+
+
+def test_large_values_share_few_buffers() -> None:
+    g = Graph("chain")
+    x = g.input("x", shape="n")
+    y: Any = x
+    for _ in range(30):
+        y = np.sin(y) + 0.5 * y
+    g.output("y", y)
+    g.output("total", y.sum())
+    run = Stepwise(g.freeze())
+    x_ = np.linspace(-1, 1, 100_000)
+    written = np.empty_like(x_)
+    total = run(x_, written)
+    expected = interpret(g, x_)
+    assert written.tobytes() == expected["y"].tobytes()
+    assert total == expected["total"]
+    (steps,) = run._bound.values()
+    assert len(steps.calls) == 91
+    assert steps.buffers == (800_000, 800_000)
+
+
+def test_results_are_fresh_and_arguments_unchanged() -> None:
+    g = Graph("views")
+    x = g.input("x", shape="n")
+    g.output("same", x)
+    g.output("reversed", x[::-1])
+    g.output("double", x + x)
+    f = interpreted(g)
+    x_ = np.arange(10_000.0)
+    first, second = f(x_), f(x_ + 1.0)
+    assert not any(np.may_share_memory(a, x_) for a in first)
+    assert not any(np.may_share_memory(a, b) for a, b in zip(first, second, strict=True))
+    assert first.double[-1] == 2 * 9999.0
+    assert x_[1] == 1.0
+
+
+CONTRACTIONS = ("ij,jk->ik", "ij,kj->ki", "kij,nkj->nki", "nki,nkj->kij", "ij,j->i", "i,i->", "ij,ij->i")
+
+
+@pytest.mark.parametrize("text", CONTRACTIONS)
+def test_large_contractions_go_through_blas(text: str) -> None:
+    operands, _ = text.split("->")
+    left, right = operands.split(",")
+    extents = {"i": 30, "j": 31, "k": 32, "n": 9}
+    if text == "i,i->":
+        extents["i"] = 40_000
+    g = Graph("product")
+    a, b = (g.input(n, shape=tuple(extents[c] for c in s)) for n, s in (("a", left), ("b", right)))
+    g.output("y", np.einsum(text, a, b))
+    rng = np.random.default_rng(0)
+    a_, b_ = (rng.normal(size=[extents[c] for c in s]) for s in (left, right))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(numpy_calls, "CONTRACTED", 0)
+        np.testing.assert_allclose(interpreted(g)(a_, b_), np.einsum(text, a_, b_), rtol=1e-11, atol=1e-12)
+
+
+# ---------------------------------------------------------------------- as an object
+
+
+def bowl() -> Graph:
+    g = Graph("bowl")
+    x = g.input("x", shape="n")
+    g.output("y", (x * x).sum())
+    return g
+
+
+def test_nothing_is_compiled_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = ga.grad(bowl(), tier="interpreted")
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "load", lambda source: pytest.fail("compiled"))
+        np.testing.assert_array_equal(f(np.array([1.0, 2.0])), [2.0, 4.0])
+        assert "def bowl_grad_kernel" in f.source
+        assert "NumPy runs the graph" in f.explain(loops=True)
+        assert f.scratch_bytes(n=10) == 0
+    assert f.plan.decisions[-1].choice == "interpreted"
+    assert f.plan.decisions[:-1] == ga.grad(bowl()).plan.decisions
+    np.testing.assert_array_equal(f.jit(np.array([1.0, 2.0])), [2.0, 4.0])
+    np.testing.assert_array_equal(f.bind(np.array([1.0, 2.0]))(), [2.0, 4.0])
+
+
+def test_all_functions_take_a_tier() -> None:
+    g = bowl()
+    x = np.array([1.0, 3.0])
+    assert ga.compile(g, tier="interpreted")(x) == 10.0
+    assert ga.value_and_grad(g, tier="interpreted")(x)[0] == 10.0
+    assert ga.jvp(g, tier="interpreted")(x, x)[1] == 20.0
+    assert ga.vjp(g, tier="interpreted")(x, 2.0)[1].tolist() == [4.0, 12.0]
+    assert ga.jacobian(g, tier="interpreted")(x).tolist() == [2.0, 6.0]
+    assert ga.hessian(g, tier="interpreted")(x).tolist() == [[2.0, 0.0], [0.0, 2.0]]
+    assert ga.hvp(g, tier="interpreted")(x, x).tolist() == [2.0, 6.0]
+    with pytest.raises(ArgumentError, match="tier='fast'\n  expected: \"compiled\""):
+        ga.grad(g, tier="fast")  # type: ignore[arg-type]
+
+
+def message(f: CompiledFunction, *args: Any, **kwargs: Any) -> tuple[type, str]:
+    with pytest.raises(GraphadError) as caught:
+        f(*args, **kwargs)
+    return type(caught.value), str(caught.value)
+
+
+def test_errors_are_those_of_compiled_functions() -> None:
+    g = Graph("picked")
+    x, i, s = g.input("x", shape="n"), g.input("i", shape="k", dtype="int64"), g.input("s", dtype="float32")
+    g.output("y", (x[i] * s[None].astype("float64")).sum())
+    compiled, fast = ga.grad(g, wrt="x"), ga.grad(g, wrt="x", tier="interpreted")
+    x_, i_ = np.ones(3), np.array([0, 2])
+    wrong: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        ((x_, i_), {}), ((x_, i_, 1.0, 2.0), {}), ((x_, i_), {"z": 1.0}), ((x_.astype("float32"), i_, 1.0), {}),
+        ((x_[None], i_, 1.0), {}), ((list(x_), i_, 1.0), {}), ((x_, i_, np.float64(1.0)), {}),
+        ((x_, np.array([3]), 1.0), {}), ((x_, np.array([-4]), 1.0), {}), ((x_, i_, 1.0), {"out": x_}),
+        ((x_, i_, 1.0), {"out": np.empty(4)}),
+    ]  # fmt: skip
+    for args, kwargs in wrong:
+        assert message(fast, *args, **kwargs) == message(compiled, *args, **kwargs)
+
+
+def test_sizes_alternate_between_threads() -> None:
+    f = ga.value_and_grad(bowl(), tier="interpreted")
+    wrong: list[int] = []
+
+    def work(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        for _ in range(60):
+            x = rng.normal(size=int(rng.integers(1, 20)) * 1000)
+            value, gradient = f(x)
+            if not (np.isclose(value, x @ x) and np.array_equal(gradient, 2.0 * x)):
+                wrong.append(seed)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []

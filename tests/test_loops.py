@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import graphad as ga
 from graphad.ad import transform
 from graphad.interpret import interpret
 from graphad.ir.graph import Graph
@@ -154,3 +155,23 @@ def test_operands_of_products_are_laid_out_and_not_copied():
     operands = {o.var for call in calls for o in call.inputs}
     copies = [s for s in plan.program.statements if s.out.var in operands and s.operation == "{0}"]
     assert not copies
+
+
+FLOAT32_SUMS = {
+    "one loop": lambda x: (x * x).sum(),
+    "two loops": lambda x: (x[:1000, None] * x[None, 1000:3000]).sum(),
+    "a sum in each row": lambda x: np.exp((x[:1000, None] * x[None, 1000:3000]).mean(axis=1)).sum(),
+    "several sums": lambda x: np.std(x) + x.mean() * np.abs(x).sum(),
+}
+
+
+@pytest.mark.parametrize("name", FLOAT32_SUMS)
+def test_sums_of_float32_keep_their_digits(name: str) -> None:
+    formula = FLOAT32_SUMS[name]
+    graph = ga.Graph("sums")
+    x = graph.input("x", shape="n", dtype="float32")
+    graph.output("y", formula(x))
+    at = np.random.default_rng(3).random(1_000_000).astype(np.float32)
+    found = ga.compile(graph)(at)
+    assert found.dtype == np.float32
+    assert abs(found / formula(at.astype(np.float64)) - 1.0) < 4e-7

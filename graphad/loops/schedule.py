@@ -18,6 +18,7 @@ from graphad.loops.place import Storage, place
 from graphad.loops.recompute import Recomputation
 from graphad.loops.registers import hoist_loads, split_accumulations
 from graphad.loops.scratch import Slot, slots
+from graphad.loops.widen import widen
 
 assert patterns  # imported for its rules
 
@@ -53,4 +54,5 @@ def schedule(graph: Graph) -> Schedule:
     interchange(program.body, axes, storage)
     Delays(program, axes, storage).run()
     donate(program, axes, storage)
+    widen(program, axes, storage)
     return Schedule(program, axes, storage, slots(program, axes, storage))

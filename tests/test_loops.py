@@ -12,6 +12,7 @@ from graphad.ir.graph import Graph
 from graphad.loops.ir import Loop, Statement
 from graphad.loops.schedule import schedule
 from graphad.loops.summary import summarize
+from passes.inline import inline
 from passes.pipeline import run_pipeline
 from tests.unjitted import unjitted
 
@@ -175,3 +176,35 @@ def test_sums_of_float32_keep_their_digits(name: str) -> None:
     found = ga.compile(graph)(at)
     assert found.dtype == np.float32
     assert abs(found / formula(at.astype(np.float64)) - 1.0) < 4e-7
+
+
+def cumulative(maximum: bool) -> ga.Graph:
+    """In each row a cumulative product, sums over rows and over columns of it, and a maximum."""
+    g = ga.Graph("cumulative")
+    a, w = g.input("a", ("n", "m")), g.input("w", "m")
+    p = np.cumprod(a, axis=1) * w
+    g.output("rows", np.log1p((p * p).sum(axis=1)))
+    g.output("columns", p.sum(axis=0))
+    if maximum:
+        g.output("largest", p.max())
+    g.output("total", p.sum())
+    return g
+
+
+@pytest.mark.parametrize("rows", [0, 1, 63, 64, 130])
+def test_serial_loops_run_in_blocks_of_the_loop_around_them(rows: int) -> None:
+    graph = cumulative(maximum=rows > 0)
+    (nest,) = [n for n in summarize(schedule(inline(graph))) if "by 64" in n.nesting]
+    assert "> 64" in nest.nesting
+    a, w = RANDOM.normal(size=(rows, 5)), RANDOM.normal(size=5)
+    found, expected = unjitted(graph)(a=a, w=w), interpret(graph, a=a, w=w)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-13)
+
+
+def test_scans_along_the_outer_loop_stay_in_order() -> None:
+    g = ga.Graph("both")
+    a = g.input("a", ("n", "m"))
+    g.output("y", np.cumprod(np.cumsum(a, axis=0), axis=1))
+    x = RANDOM.normal(size=(130, 4))
+    np.testing.assert_allclose(unjitted(g)(a=x)["y"], np.cumprod(np.cumsum(x, axis=0), axis=1), rtol=1e-12)

@@ -229,7 +229,7 @@ class Writer:
     def _array(self, var: Var, place: str) -> Iterator[str]:
         storage = self.plan.storage[var]
         shape = ", ".join(self.printer.memory_shape(var))
-        step = product(tuple(var.shape[d] for d in storage.memory)) * ITEM_SIZES[var.dtype]
+        step = product(storage.shape(var)) * ITEM_SIZES[var.dtype]
         for number, piece in enumerate(self.printer.pieces(var)):
             start = f"{place} + {self.printer.extent(step * number)}" if number else place
             yield f"{piece} = carray(_at({start}, np.{_numpy_dtype(var.dtype)}), ({shape},))"
@@ -262,7 +262,7 @@ class Writer:
     def _first_values(self, var: Var) -> Iterator[str]:
         value = literal(self.starts[var].value, self.starts[var].dtype)
         for piece in self.printer.pieces(var):
-            yield f"{piece}.fill({value})" if self.plan.storage[var].memory else f"{piece} = {value}"
+            yield f"{piece}.fill({value})" if self.plan.storage[var].is_array else f"{piece} = {value}"
 
     def _starting(self) -> dict[Var, Literal]:
         starts: dict[Var, Literal] = {}
@@ -281,11 +281,23 @@ class Writer:
             if isinstance(item, Statement):
                 yield from self._statement(item)
                 continue
-            length = self.printer.extent(self.plan.axes.extent(item.axis))
-            yield f"for {self.printer.loops[item.axis]} in range({length}):"
+            yield from self._head(item)
             inside = [*self._initial(item), *self._block(item.body)]
             for line in inside:
                 yield INDENT + line
+
+    def _head(self, loop: Loop) -> Iterator[str]:
+        """The first line of a loop, and in blocks where each ends."""
+        own = self.printer.loops[loop.axis]
+        length = self.printer.extent(self.plan.axes.extent(loop.axis))
+        start, end = self.printer.blocks.get(loop.axis, ("", ""))
+        if loop.block:
+            yield f"for {start} in range(0, {length}, {loop.block}):"
+            yield f"{INDENT}{end} = min({start} + {loop.block}, {length})"
+        elif loop.within is not None:
+            yield f"for {own} in range({start}, {end}):"
+        else:
+            yield f"for {own} in range({length}):"
 
     def _statement(self, statement: Statement) -> Iterator[str]:
         if statement.kind == "call":

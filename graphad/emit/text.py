@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from graphad.ir.sizes import Extent, Size, names
-from graphad.loops.ir import Access, Index, Literal, Operand, Statement, Var
+from graphad.loops.ir import Access, Index, Literal, Loop, Operand, Statement, Var
 from graphad.loops.schedule import Schedule
 
 LOOP_NAMES = "ijklpqrstuvwxyz"
@@ -89,6 +89,11 @@ class Printer:
         for number, loop in enumerate(plan.axes.order):
             wanted = LOOP_NAMES[number] if number < len(LOOP_NAMES) else f"i{number}"
             self.loops[loop] = names_.new(wanted)
+        self.blocks: dict[int, tuple[str, str]] = {}
+        for item in plan.program.body:
+            if isinstance(item, Loop) and item.block and item.axis not in self.blocks:
+                own = self.loops[item.axis]
+                self.blocks[item.axis] = (names_.new(f"{own}_start"), names_.new(f"{own}_end"))
 
     def _size_names(self) -> set[str]:
         found: set[str] = set()
@@ -138,9 +143,12 @@ class Printer:
         if storage.unrolled:
             suffix = "_".join(self.index(access.indices[d], point) for d in storage.unrolled)
             name = self._unrolled_name(var, suffix)
-        if not storage.memory:
+        if not storage.is_array:
             return name
-        return f"{name}[{', '.join(self.index(access.indices[d], point) for d in storage.memory)}]"
+        indices = [self.index(access.indices[d], point) for d in storage.memory]
+        if storage.block is not None:
+            indices.append(f"{self.loops[storage.block.axis]} - {self.blocks[storage.block.axis][0]}")
+        return f"{name}[{', '.join(indices)}]"
 
     def _unrolled_name(self, var: Var, suffix: str) -> str:
         return f"{self.name(var)}_{suffix}"
@@ -156,7 +164,7 @@ class Printer:
 
     def memory_shape(self, var: Var) -> list[str]:
         """The extents of the array that holds a variable."""
-        return [self.extent(var.shape[d]) for d in self.plan.storage[var].memory]
+        return [self.extent(e) for e in self.plan.storage[var].shape(var)]
 
     def operand(self, operand: Operand, point: Point) -> str:
         """An operand as an atom of an expression."""

@@ -208,10 +208,12 @@ def index_reads(index: Index) -> Iterator[Access]:
 
 @dataclass(eq=False, slots=True)
 class Loop:
-    """A loop over one class of axes."""
+    """A loop over one class of axes: over its points, over blocks of `block` points, or `within` such a block."""
 
     axis: int
     body: list[Loop | Statement] = field(default_factory=list)
+    block: int = 0
+    within: Loop | None = None
 
 
 def walk(body: Iterable[Loop | Statement], path: tuple[Loop, ...] = ()) -> Iterator[tuple[Statement, tuple[Loop, ...]]]:

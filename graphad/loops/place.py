@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graphad.ir.sizes import Extent
 from graphad.loops.axes import Axes
 from graphad.loops.ir import Access, Index, Loop, Program, Statement, Var, walk
 
@@ -16,16 +17,22 @@ class Storage:
         home: the loops inside which it lives: every round has its own, so their dimensions need no memory.
         memory: the dimensions that are dimensions of an array.
         unrolled: the dimensions that are written out as names.
+        block: the loop over blocks for each point of which there is an element, along a last dimension of its own.
     """
 
     home: tuple[Loop, ...]
     memory: tuple[int, ...]
     unrolled: tuple[int, ...]
+    block: Loop | None = None
 
     @property
     def is_array(self) -> bool:
         """Whether memory is needed, and not just names."""
-        return bool(self.memory)
+        return bool(self.memory) or self.block is not None
+
+    def shape(self, var: Var) -> tuple[Extent, ...]:
+        """The extents of the array."""
+        return (*(var.shape[d] for d in self.memory), *((self.block.block,) if self.block else ()))
 
 
 def place(program: Program, axes: Axes) -> dict[Var, Storage]:

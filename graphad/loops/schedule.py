@@ -18,6 +18,7 @@ from graphad.loops.place import Storage, place
 from graphad.loops.recompute import Recomputation
 from graphad.loops.registers import hoist_loads, split_accumulations
 from graphad.loops.scratch import Slot, slots
+from graphad.loops.strip import strip_mine
 from graphad.loops.widen import widen
 
 assert patterns  # imported for its rules
@@ -55,4 +56,5 @@ def schedule(graph: Graph) -> Schedule:
     Delays(program, axes, storage).run()
     donate(program, axes, storage)
     widen(program, axes, storage)
+    strip_mine(program, axes, storage)
     return Schedule(program, axes, storage, slots(program, axes, storage))

@@ -55,7 +55,7 @@ def lives(body: list[Loop | Statement]) -> dict[Var, tuple[int, int]]:
 def slots(program: Program, axes: Axes, storage: dict[Var, Storage]) -> tuple[Slot, ...]:
     """The parts of the scratch block, each with arrays that are never needed at once."""
     spans = lives(program.body)
-    arrays = [v for v, s in storage.items() if s.memory and not v.external and v.alias is None]
+    arrays = [v for v, s in storage.items() if s.is_array and not v.external and v.alias is None]
     lengths = {v: memory_bytes(v, storage[v]) for v in arrays}
     arrays.sort(key=lambda v: -axes.estimate(lengths[v]))
     groups: list[list[Var]] = []
@@ -71,7 +71,7 @@ def slots(program: Program, axes: Axes, storage: dict[Var, Storage]) -> tuple[Sl
 
 def memory_bytes(var: Var, storage: Storage) -> Extent:
     """The bytes of a stored variable, the pieces of its unrolled dimensions one after another."""
-    return product(tuple(var.shape[d] for d in (*storage.memory, *storage.unrolled))) * ITEM_SIZES[var.dtype]
+    return product((*storage.shape(var), *(var.shape[d] for d in storage.unrolled))) * ITEM_SIZES[var.dtype]
 
 
 def block_bytes(found: Iterable[Slot], extents: Mapping[str, int]) -> int:

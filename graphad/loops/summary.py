@@ -84,7 +84,8 @@ def _nest(plan: Schedule, body: list[Loop | Statement], where: dict[int, int]) -
 
 def _nesting(plan: Schedule, loop: Loop) -> str:
     inner = [_nesting(plan, item) for item in loop.body if isinstance(item, Loop)]
-    text = str(plan.axes.extent(loop.axis))
+    text = f"{plan.axes.extent(loop.axis)} by {loop.block}" if loop.block else str(plan.axes.extent(loop.axis))
+    text = str(loop.within.block) if loop.within else text
     if not inner:
         return text
     return f"{text} > {inner[0]}" if len(inner) == 1 else f"{text} > ({', '.join(inner)})"
@@ -101,7 +102,7 @@ def _in_memory(plan: Schedule, var: Var) -> bool:
 
 
 def _memory(plan: Schedule, var: Var) -> tuple[Extent, ...]:
-    return tuple(var.shape[d] for d in plan.storage[var].memory)
+    return plan.storage[var].shape(var)
 
 
 def _reason(plan: Schedule, var: Var, where: dict[int, int]) -> str:
@@ -123,5 +124,5 @@ def _bytes(plan: Schedule, var: Var) -> int:
 
 def _points(plan: Schedule, statement: Statement, path: tuple[Loop, ...]) -> int:
     unrolled = [plan.axes.extent(a) for a in statement.axes if plan.axes.unrolled(a)]
-    looped = [plan.axes.extent(loop.axis) for loop in path]
+    looped = [plan.axes.extent(loop.axis) for loop in path if not loop.block]
     return plan.axes.estimate(product((*unrolled, *looped)))

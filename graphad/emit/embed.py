@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 START, END = "\n# -- into modules\n", "\n# -- until here\n"
-STANDARD = frozenset(["base64", "math", "typing"])
+STANDARD = frozenset(
+    ["base64", "collections", "ctypes", "hashlib", "math", "os", "pathlib", "struct", "threading", "typing", "uuid"]
+)
 
 
 def embedded(file: str) -> str:

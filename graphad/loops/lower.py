@@ -16,6 +16,7 @@ from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import Pattern, Scalar, lookup
 from graphad.ir.sizes import Extent, evaluate, names
 from graphad.loops.ir import ZERO, Access, Index, IndexValue, Literal, Operand, Program, Statement, Var, at
+from graphad.loops.straight import lower_region, partition
 from graphad.loops.views import View, number, plain, stretched, whole
 
 DEFAULT_SIZE = 1000
@@ -194,8 +195,12 @@ def lower(graph: Graph) -> Program:
         var = low.program.variable(node.type.shape, node.type.dtype, name, "input")
         low.program.inputs.append(var)
         low.results[node_id] = whole(var)
-    for node_id, node in enumerate(graph.nodes):
-        if node.op != "input":
+    found = partition(graph)
+    for position, node_id in enumerate(range(len(graph.nodes)) if found is None else found.order):
+        if node_id < 0:
+            assert found is not None, "only a partition has regions"
+            lower_region(low, found.regions[position], found.results(graph, position))
+        elif (node := graph.nodes[node_id]).op != "input":
             low.results[node_id] = lower_node(low, node_id, node)
     for name, node_id in graph.outputs.items():
         _output(low, name, node_id)

@@ -15,14 +15,14 @@ from graphad.analysis.indices import check_graph, index_checks
 from graphad.emit import cache
 from graphad.emit.bound import bind
 from graphad.emit.call import CallPath, Kernel, Stage, entry_of, make_call, signature
-from graphad.emit.interpreted import interpreted_kernel
+from graphad.emit.interpreted import interpreted_kernel, runner
 from graphad.emit.native import NativeFunction, low_level, native_function
 from graphad.emit.result import Packing, Record
 from graphad.emit.source import Generated, generate
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.loops.scratch import block_bytes
-from graphad.plan.modes import Decision, Plan
+from graphad.plan.modes import Decision, Plan, fixed
 from graphad.report.explain import explain
 from passes.base import Pass
 from passes.inline import inline
@@ -56,8 +56,8 @@ class CompiledFunction:
     """A compiled graph. Call it with the graph's inputs, by position or by name; `out=` takes the results' arrays.
 
     It may be called from several threads at once, and pickles (by its graph; unpickling goes through the cache). With
-    `tier="interpreted"` NumPy runs the graph, and nothing is compiled before `jit`, `kernel`, `cfunc`, `low_level` or
-    `bind` is asked for.
+    `tier="interpreted"` NumPy or a tape runs the graph, and nothing is compiled before `jit`, `kernel`, `cfunc`,
+    `low_level` or `bind` is asked for.
 
     Attributes:
         graph: the derivative graph as it was before passes.
@@ -82,8 +82,8 @@ class CompiledFunction:
 
     # `__call__` is a slot, so that a call goes to the generated function without a Python frame between.
     __slots__ = (
-        "__call__", "__weakref__", "_compiled", "_generated", "_native", "call_source", "optimized", "recipe",
-        "statistics",
+        "__call__", "__weakref__", "_compiled", "_generated", "_native", "_runner", "call_source", "optimized",
+        "recipe", "statistics",
     )  # fmt: skip
     __call__: Callable[..., Any]
 
@@ -95,7 +95,9 @@ class CompiledFunction:
         graph = recipe.graph.freeze()
         if recipe.tier == "interpreted":
             self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
-            self.__call__, self.call_source = make_call(self._path_of(interpreted_kernel))
+            path = self._path_of(interpreted_kernel)
+            self._runner = runner(path.kernel)
+            self.__call__, self.call_source = make_call(path)
             return
         # Numba compiles under one lock; holding it here too keeps threads from doing the same work twice.
         with _compiling:
@@ -162,7 +164,7 @@ class CompiledFunction:
         return Plan((*self.recipe.plan.decisions, self._tier()))
 
     def _tier(self) -> Decision:
-        return Decision("tier", "interpreted", (), "tier='interpreted' was asked for: NumPy runs the graph")
+        return fixed("tier", "interpreted", f"tier='interpreted' was asked for; run by {self._runner}")
 
     @property
     def source(self) -> str:

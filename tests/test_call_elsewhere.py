@@ -169,7 +169,7 @@ def test_descent_in_compiled_code(valley: CompiledFunction) -> None:
 def test_a_call_from_compiled_code_costs_nothing(valley: CompiledFunction) -> None:
     step = valley.jit
 
-    @njit(fastmath={"reassoc", "contract", "nsz", "arcp"}, error_model="numpy")
+    @njit(fastmath={"contract", "nsz", "arcp"}, error_model="numpy")
     def by_hand(x: float, y: float) -> Any:
         a, b = y - x * x, 1.0 - x
         return 100.0 * a * a + b * b, -400.0 * x * a - 2.0 * b, 200.0 * a

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import graphad as ga
 from graphad.ad import transform
 from graphad.errors import DifferentiationError, DtypeError
 from graphad.interpret import interpret
@@ -124,3 +125,15 @@ def test_operation_and_derivatives(name, unrolling):
         except DifferentiationError:
             continue
     assert count
+
+
+def test_only_sums_are_reordered() -> None:
+    graph = ga.Graph("exact")
+    x, y = graph.input("x", shape="n"), graph.input("y", shape="n")
+    graph.output("difference", (x + y) - y)
+    graph.output("error", y - ((x + y) - ((x + y) - y)))
+    f = ga.compile(graph)
+    a, b = np.array([1.0, np.inf, 1e-300, 0.1]), np.array([np.inf, 1.0, 1e300, 1e16])
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(f(a, b).difference, (a + b) - b)
+        np.testing.assert_array_equal(f(a, b).error, b - ((a + b) - ((a + b) - b)))

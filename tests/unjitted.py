@@ -85,6 +85,7 @@ def namespace() -> dict[str, Any]:
     scratch = _Scratch()
     known.update(_borrow=scratch.borrow, _give_back=scratch.give_back, carray=scratch.array)
     known.update(_at=lambda address, dtype: (address, dtype), _matrix_product=_matrix_product)
+    known.update(_plus=lambda total, term: total + term, _times=lambda total, term: total * term)
     for name, function in FUNCTIONS.items():
         known.update({name: function, f"{name}_f32": function, f"{name}_int": function})
     return known

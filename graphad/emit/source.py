@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.emit import assembler, blas, scratch, straight
+from graphad.emit import assembler, blas, scratch, straight, sums
 from graphad.emit.embed import merged
 from graphad.emit.text import Names, Printer, argument_dtype, function_name, literal
 from graphad.emit.vecmath import FUNCTIONS, HEADER, source_of
@@ -22,7 +22,8 @@ from graphad.loops.schedule import Schedule, schedule
 from graphad.loops.scratch import ITEM_SIZES, Slot, lives, root
 from graphad.ops.custom import USER_FUNCTIONS
 
-FLAGS = '{"reassoc", "contract", "nsz", "arcp"}'
+FLAGS = '{"contract", "nsz", "arcp"}'
+REORDERED = {"+=": "_plus", "*=": "_times"}
 INLINE_ELEMENTS = 64
 INDENT = "    "
 SHORT_HEADER = "import math\nimport numpy as np\nfrom numba import njit\n"
@@ -80,8 +81,9 @@ class Writer:
         called = {f for statement in self.program.statements for f in statement.functions}
         self.users = sorted(called & USER_FUNCTIONS.keys())
         self.starts = self._starting()
+        collected = any(_reordered(s) for s in self.program.statements)
         products = any(s.operation == "dot" for s in self.program.statements if s.kind == "call")
-        parts = ((scratch, plan.slots), (blas, products), (assembler, self.straight))
+        parts = ((scratch, plan.slots), (blas, products), (sums, collected), (assembler, self.straight))
         self.carried = [part for part, wanted in parts if wanted]
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))
         taken = [*FUNCTIONS, *self.users, *_defined(self.functions), "FLAGS", "base64", *self.globals]
@@ -356,10 +358,17 @@ def _assignment(statement: Statement, target: str, value: str) -> str:
         function = function_name({"max=": "maximum", "min=": "minimum"}[statement.kind], statement.dtype)
         function = function if function in FUNCTIONS else function.removesuffix("_int")[:3]
         return f"{target} = {function}({target}, {value})"
+    if _reordered(statement):
+        return f"{target} = {REORDERED[statement.kind]}({target}, {value})"
     operator = statement.kind[:-1]
     if statement.dtype == "int32":
         return f"{target} = np.int32({target} {operator} {value})"
     return f"{target} {statement.kind} {value}"
+
+
+def _reordered(statement: Statement) -> bool:
+    """Whether a statement accumulates floats."""
+    return statement.kind in REORDERED and statement.dtype.startswith("float")
 
 
 def _linear(extent: Size, name: str) -> tuple[Extent, Extent] | None:

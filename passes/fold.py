@@ -16,7 +16,7 @@ from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import OPERATIONS
 from graphad.ir.sizes import Size
 from passes.base import Pass
-from passes.rewrite import ANY, Rewrite, Rewriter, Rule, Structural, apply_rewrites, dispatch
+from passes.rewrite import ANY, CONSTANT, Rewrite, Rewriter, Rule, Structural, apply_rewrites, dispatch
 
 LARGEST = 1024  # elements of a result that is stored instead of computed
 # Better as operations: a stretched constant is one number, and a later use may need only that.
@@ -111,8 +111,10 @@ def truth(rewriter: Rewriter, node: Node) -> int | None:
     return None
 
 
+NUMBER = frozenset({CONSTANT})
+
 TABLE: tuple[Rewrite, ...] = (
-    Structural("evaluate", (ANY,), evaluated, "constant"),
+    Structural("evaluate", (ANY,), evaluated, "constant", every=frozenset({"const"})),
     Rule("add_zero", "x + 0", "x", "exact but for the sign of zero"),
     Rule("sub_zero", "x - 0", "x", "exact"),
     Rule("zero_sub", "0 - x", "-x", "exact but for the sign of zero"),
@@ -128,12 +130,13 @@ TABLE: tuple[Rewrite, ...] = (
     Rule("integer_power_two", "integer_power(x, 2)", "square(x)", "a product instead of a loop"),
     Rule("guarded_mul_one", "guarded_mul(x, 1)", "x", "exact"),
     Rule("guarded_mul_minus_one", "guarded_mul(x, -1)", "-x", "exact"),
-    Structural("merged_factors", ("mul",), merged_factors, "one product instead of two"),
-    Structural("signed_factor", ("mul", "neg"), signed_factor, "the constant takes the sign"),
-    Structural("quotient_by_power", ("div",), quotient_by_power, "a product is four times faster"),
-    Structural("chosen", ("where",), chosen, "one branch is never taken"),
-    Structural("truth", ("logical_and", "logical_or"), truth, "neutral or deciding operand"),
-)
+    Structural("merged_factors", ("mul",), merged_factors, "one product instead of two", heads=NUMBER | {"mul"}),
+    Structural("signed_factor", ("mul", "neg"), signed_factor, "the constant takes the sign",
+               some=frozenset({"mul", "neg"})),
+    Structural("quotient_by_power", ("div",), quotient_by_power, "a product is four times faster", heads=NUMBER),
+    Structural("chosen", ("where",), chosen, "one branch is never taken", heads=NUMBER),
+    Structural("truth", ("logical_and", "logical_or"), truth, "neutral or deciding operand", heads=NUMBER),
+)  # fmt: skip
 DISPATCH = dispatch(TABLE)
 
 

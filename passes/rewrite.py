@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from graphad.ir.graph import Frozen, Graph, Node, rebuild
+from graphad.ir.graph import Frozen, Graph, Node, rebuild, use_counts
 from graphad.ir.types import Requirement, Shape, TensorType
 from passes.cse import COMMUTATIVE
 from passes.dead import remove_dead
@@ -75,10 +75,17 @@ class Rule:
         """The parsed replacement."""
         return parse(self.replacement)
 
-    @cached_property
-    def heads(self) -> frozenset[str]:
-        """What must be among the operands for matching to be worth a try: operations, `CONSTANT` for a literal."""
-        return frozenset(t.op or CONSTANT for t in self.left.terms if not t.hole)
+    def possible(self, below: tuple[str, ...], twice: bool) -> bool:
+        """Whether the pattern can match a node whose operands are results of the operations `below`.
+
+        Arguments:
+            twice: whether the node has two operands, and they are one and the same.
+        """
+        orders = (below, below[::-1]) if self.left.op in COMMUTATIVE else (below,)
+        terms = self.left.terms
+        if len(terms) == 2 and terms[0].hole and terms[0] == terms[1] and not twice:
+            return False
+        return any(all(map(_fits, terms, order)) for order in orders)
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -94,11 +101,19 @@ class Rule:
         return rewriter.fitted(result, node.type)
 
 
+def _fits(term: Term, op: str) -> bool:
+    """Whether the result of an operation can be what a term stands for."""
+    if term.literal is not None:
+        return HEADS.get(op) == CONSTANT
+    return not term.op or term.op == op
+
+
 @dataclass(frozen=True)
 class Structural:
     """A rewrite that a pattern can not say: `function(rewriter, node)` answers the replacement's id or None.
 
-    `heads` are operations that must be among the operands for the function to be worth a call.
+    The other fields say when the function is worth a call, by the operations of the operands: those in `heads` must
+    be among them, one of `some` must be, and all of them must be in `every`; an empty set asks for nothing.
     """
 
     name: str
@@ -106,6 +121,17 @@ class Structural:
     function: Callable[[Rewriter, Node], int | None]
     reason: str
     heads: frozenset[str] = frozenset()
+    some: frozenset[str] = frozenset()
+    every: frozenset[str] = frozenset()
+
+    def possible(self, below: tuple[str, ...], twice: bool) -> bool:
+        """Whether the rewrite can apply to a node whose operands are results of the operations `below`."""
+        found = {HEADS.get(op, op) for op in below}
+        return (
+            self.heads <= found
+            and (not self.some or not self.some.isdisjoint(below))
+            and (not self.every or self.every.issuperset(below))
+        )
 
     def apply(self, rewriter: Rewriter, node: Node) -> int | None:
         """The id of the replacement, None where the rewrite does not apply."""
@@ -126,12 +152,20 @@ class Rewriter:
         self.region = 0
         self.uses: dict[int, int] = {}
         self.required: list[Requirement] = []
+        self.worth: dict[tuple[Any, ...], tuple[Rewrite, ...]] = {}
 
     def rewrite(self, node: Node) -> int | None:
         """The replacement of a node that is not yet part of the graph, None to leave it as it is."""
-        below = {HEADS.get(op := self.nodes[a].op, op) for a in node.args}
-        for rule in self.table.get(node.op, self.table[ANY]):
-            if rule.heads <= below and (result := rule.apply(self, node)) is not None:
+        nodes, args = self.nodes, node.args
+        twice = len(args) == 2 and args[0] == args[1]
+        below = tuple([nodes[a].op for a in args])
+        key = (node.op, twice, below)
+        rules = self.worth.get(key)
+        if rules is None:
+            rules = tuple(r for r in self.table.get(node.op, self.table[ANY]) if r.possible(below, twice))
+            self.worth[key] = rules
+        for rule in rules:
+            if (result := rule.apply(self, node)) is not None:
                 self.fired.append(rule.name)
                 return result
         return None
@@ -228,19 +262,14 @@ def apply_rewrites(graph: Graph, table: Mapping[str, Sequence[Rewrite]]) -> Grap
     """The graph with all rewrites applied, without what they leave unused; the graph itself where none applies."""
     fired: list[str] = []
     rewriter: Rewriter | None = None
-    counts = [0] * len(graph.nodes)
-    for node in graph.nodes:
-        for arg in node.args:
-            counts[arg] += 1
-    for target in graph.outputs.values():
-        counts[target] += 1
+    counts = use_counts(graph)
 
     def replace(new: Graph, old: int, node: Node, args: tuple[int, ...]) -> int | None:
         nonlocal rewriter
         if rewriter is None:
             rewriter = Rewriter(new, table, fired)
         rewriter.region = node.region
-        result = rewriter.rewrite(node if args == node.args else node._replace(args=args))
+        result = rewriter.rewrite(node if args is node.args else node._replace(args=args))
         landed = len(new.nodes) if result is None else result
         rewriter.uses[landed] = rewriter.uses.get(landed, 0) + counts[old]
         return result

@@ -132,7 +132,7 @@ TABLE: tuple[Rewrite, ...] = (
     Rule("log_sigmoid", "log(sigmoid(x))", "-softplus(-x)", "sigmoid(x) underflows where the result is about x"),
     Rule("log_exp", "log(exp(x))", "x", "exp(x) overflows and underflows; its logarithm does not"),
     Structural("log_sum_exp", ("log",), stable_log_sum_exp, "exp(x) overflows where the result is about max(x)"),
-    Structural("softmax", ("div", "mul"), stable_softmax, "inf / inf for large x"),
+    Structural("softmax", ("div", "mul"), stable_softmax, "inf / inf for large x", heads=frozenset({"exp"})),
     # arithmetic
     Rule("square", "x * x", "square(x)", "one operand to read"),
     Rule("twice", "x + x", "2 * x", "exact; lets constants merge"),
@@ -167,8 +167,9 @@ TABLE: tuple[Rewrite, ...] = (
     Structural("reduction_of_reduction", REDUCTIONS, reduction_of_reduction, "one reduction over all axes"),
     Structural("sum_of_negative", ("sum",), sum_of_negative, "one negation instead of one a term", frozenset({"neg"})),
     Structural("sum_of_product", ("sum",), sum_of_product, "fewer terms to multiply", frozenset({"einsum"})),
-    Structural("strip_broadcasts", (ANY,), strip_broadcasts, "compute before stretching, on fewer elements"),
-)
+    Structural("strip_broadcasts", (ANY,), strip_broadcasts, "compute before stretching, on fewer elements",
+               some=frozenset({"broadcast_to", "reshape"})),
+)  # fmt: skip
 DISPATCH = dispatch(TABLE)
 
 

@@ -367,8 +367,9 @@ class Graph:
     # ------------------------------------------------------------------ inside
 
     def _append(self, node: Node) -> int:
-        self.nodes.append(node)
-        return len(self.nodes) - 1
+        nodes = self.nodes
+        nodes.append(node)
+        return len(nodes) - 1
 
     def _variable(self, node_id: int) -> Variable:
         return Variable(self, node_id)
@@ -436,6 +437,17 @@ def keep(graph: Graph, ids: Iterable[int]) -> set[int]:
     return needed
 
 
+def use_counts(graph: Graph) -> list[int]:
+    """For each node how many operands and outputs are that node."""
+    counts = [0] * len(graph.nodes)
+    for node in graph.nodes:
+        for arg in node.args:
+            counts[arg] += 1
+    for target in graph.outputs.values():
+        counts[target] += 1
+    return counts
+
+
 def rebuild(
     graph: Graph,
     replace: Callable[[Graph, int, Node, tuple[int, ...]], int | None],
@@ -451,18 +463,22 @@ def rebuild(
     new = Graph(graph.name)
     new.hints, new.requirements = dict(graph.hints), list(graph.requirements)
     wanted = range(len(graph.nodes)) if live is None else sorted({*live, *graph.inputs.values()})
-    new_id: dict[int, int] = {}
+    new_id = [-1] * len(graph.nodes)
     count = len(new.requirements)
+    nodes = new.nodes
+    alike = True  # so far every node has kept its id, so operands need no translation
     for old in wanted:
         node = graph.nodes[old]
-        args = tuple([new_id[a] for a in node.args])
-        new.set_source(node.source)
+        args = node.args if alike else tuple([new_id[a] for a in node.args])
+        new._source = node.source
         result = replace(new, old, node, args)
         if result is None:
-            result = new._append(node if args == node.args else node._replace(args=args))
+            result = len(nodes)
+            nodes.append(node if args is node.args or args == node.args else node._replace(args=args))
             if node.op == "const":
                 new._constants.setdefault(node.param("value"), result)
         new_id[old] = result
+        alike = alike and result == old
     new.set_source(None)
     del new.requirements[count:]
     new.inputs = {name: new_id[i] for name, i in graph.inputs.items()}

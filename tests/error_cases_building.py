@@ -144,6 +144,14 @@ def no_output() -> object:
     return ga.compile(g)
 
 
+@case(BUILDING, "Assignment to elements", ga.GraphError, "`x = x.at[index].set(value)`.")
+def assigned_element() -> object:
+    """Variables never change; functional updates make changed copies."""
+    _, x = small()
+    x[0] = 1.0
+    return x
+
+
 @case(BUILDING, "The truth of a variable", ga.GraphError, "use `np.where`, `np.logical_and`, `np.logical_or`.")
 def truth_of_variable() -> object:
     """`if`, `and`, `or` and chained comparisons need a value that exists at call time only."""

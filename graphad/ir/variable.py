@@ -274,6 +274,11 @@ class Variable:
     def __getitem__(self, index: Any) -> Variable:
         return made("getitem", self, index)
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        what = "a variable does not change: `x[...] = value` is not possible"
+        fix = "make a changed copy: `x = x.at[index].set(value)`, or `.add`, `.multiply`, `.max`"
+        raise GraphError(describe(what, got=repr(self), source=self.node.source, fix=fix))
+
     # ------------------------------------------------------------------ methods
 
     def astype(self, dtype: object) -> Variable:

@@ -3,8 +3,9 @@
 Every function takes a graph and answers a `CompiledFunction` whose arguments are the graph's inputs, then the seeds
 where there are any. `wrt` names inputs and `of` outputs; a name gives the result itself, a list of names a named tuple,
 and None stands for all of floating dtype (one as itself, several as a named tuple). `passes` replaces the default
-pipeline, which runs before the graph is differentiated and after. `tier` is "compiled", or "interpreted" for an answer
-at once from NumPy, without a compiler. The derivative graphs themselves come from `graphad.transform`.
+pipeline, which runs before the graph is differentiated and after. `tier` is "compiled"; or "interpreted", for an answer
+at once without a compiler; or "auto", which interprets first and lets a thread compile when that seems to pay. The
+derivative graphs themselves come from `graphad.transform`.
 """
 
 from __future__ import annotations

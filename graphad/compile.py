@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keyword
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,11 @@ from graphad.analysis.indices import check_graph, index_checks
 from graphad.emit import cache
 from graphad.emit.bound import bind
 from graphad.emit.call import CallPath, Kernel, Stage, entry_of, make_call, signature
-from graphad.emit.interpreted import interpreted_kernel, runner
+from graphad.emit.interpreted import immediate_kernel, interpreted_kernel, runner
 from graphad.emit.native import NativeFunction, low_level, native_function
 from graphad.emit.result import Packing, Record
 from graphad.emit.source import Generated, generate
+from graphad.emit.switching import COMPILING, Switch, compile_seconds
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.loops.scratch import block_bytes
@@ -28,9 +28,7 @@ from passes.base import Pass
 from passes.inline import inline
 from passes.pipeline import DEFAULT, run_pipeline
 
-Tier = Literal["compiled", "interpreted"]
-
-_compiling = threading.RLock()
+Tier = Literal["compiled", "interpreted", "auto"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,8 @@ class CompiledFunction:
 
     It may be called from several threads at once, and pickles (by its graph; unpickling goes through the cache). With
     `tier="interpreted"` NumPy or a tape runs the graph, and nothing is compiled before `jit`, `kernel`, `cfunc`,
-    `low_level` or `bind` is asked for.
+    `low_level` or `bind` is asked for. With `tier="auto"` calls are interpreted until a thread has compiled the graph,
+    which it does when that seems to pay; `plan` and `explain()` say what runs at present.
 
     Attributes:
         graph: the derivative graph as it was before passes.
@@ -82,8 +81,8 @@ class CompiledFunction:
 
     # `__call__` is a slot, so that a call goes to the generated function without a Python frame between.
     __slots__ = (
-        "__call__", "__weakref__", "_compiled", "_generated", "_native", "_runner", "call_source", "optimized",
-        "recipe", "statistics",
+        "__call__", "__weakref__", "_compiled", "_generated", "_native", "_runner", "_switch", "call_source",
+        "optimized", "recipe", "statistics",
     )  # fmt: skip
     __call__: Callable[..., Any]
 
@@ -93,16 +92,35 @@ class CompiledFunction:
         self._compiled: tuple[CallPath, Any] | None = None
         self._native: NativeFunction | None = None
         graph = recipe.graph.freeze()
-        if recipe.tier == "interpreted":
-            self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
-            path = self._path_of(interpreted_kernel)
-            self._runner = runner(path.kernel)
-            self.__call__, self.call_source = make_call(path)
+        self._runner = ""
+        self._switch: Switch | None = None
+        if recipe.tier == "compiled":
+            # Numba compiles under one lock; holding it here too keeps threads from doing the same work twice.
+            with COMPILING:
+                self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
+                self.__call__, self.call_source = make_call(self._path)
             return
-        # Numba compiles under one lock; holding it here too keeps threads from doing the same work twice.
-        with _compiling:
-            self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
-            self.__call__, self.call_source = make_call(self._path)
+        self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
+        if recipe.tier == "auto" and self._load():
+            return
+        path = self._path_of(interpreted_kernel if recipe.tier == "interpreted" else immediate_kernel)
+        self._runner = runner(path.kernel)
+        self.__call__, self.call_source = make_call(path)
+        if recipe.tier == "auto":
+            self._switch = Switch(self.name, self.__call__, compile_seconds(self.optimized), self._compile)
+            self.__call__ = self._switch.counted()
+
+    def _load(self) -> bool:
+        """Take compiled code from the cache if it seems to be there and nobody compiles at present."""
+        if not cache.remembers(self.optimized.digest) or not COMPILING.acquire(blocking=False):
+            return False
+        try:
+            if cache.holds(self.source):
+                self.__call__, self.call_source = make_call(self._path)
+                return True
+        finally:
+            COMPILING.release()
+        return False
 
     def _path_of(self, kernel_of: Callable[[Graph], Kernel]) -> CallPath:
         """The call path of the graph and its index checks, with kernels made by `kernel_of` of optimized graphs."""
@@ -117,9 +135,16 @@ class CompiledFunction:
 
     def _compile(self) -> tuple[CallPath, Any]:
         """The call path with compiled kernels, and the module of the graph; made when first needed."""
-        with _compiling:
+        with COMPILING:
             if self._compiled is None:
+                fresh = not cache.holds(self.source)
                 self._compiled = self._path_of(self._compiled_kernel), cache.load(self.source)
+                if fresh or self.recipe.tier == "auto":
+                    cache.remember(self.optimized.digest)
+                if self._switch is not None:
+                    self._switch.call, self.call_source = make_call(self._compiled[0])
+                    self._switch.state = "compiled"
+                    self.__call__ = self._switch.call
             return self._compiled
 
     def _compiled_kernel(self, graph: Graph) -> Kernel:
@@ -164,7 +189,20 @@ class CompiledFunction:
         return Plan((*self.recipe.plan.decisions, self._tier()))
 
     def _tier(self) -> Decision:
-        return fixed("tier", "interpreted", f"tier='interpreted' was asked for; run by {self._runner}")
+        asked = f"tier={self.recipe.tier!r} was asked for"
+        if self.recipe.tier == "interpreted":
+            return fixed("tier", "interpreted", f"{asked}; run by {self._runner}")
+        if self._switch is None:
+            return fixed("tier", "compiled", f"{asked}; compiled code was in the cache")
+        compiling = f"calls took about as long as compiling, {self._switch.limit:.2g} s"
+        if self._switch.state == "compiled":
+            return fixed("tier", "compiled", f"{asked}; {compiling}, or compiled code was needed")
+        reason = {
+            "interpreted": f"compiled when calls have taken about as long as that, {self._switch.limit:.2g} s",
+            "compiling": f"{compiling}: a thread compiles",
+            "failed": "compiling failed",
+        }[self._switch.state]
+        return fixed("tier", "interpreted", f"{asked}; run by {self._runner}; {reason}")
 
     @property
     def source(self) -> str:
@@ -184,7 +222,7 @@ class CompiledFunction:
         >>> compile_graph(g).cfunc.sizes
         ('n',)
         """
-        with _compiling:
+        with COMPILING:
             if self._native is None:
                 self._native = native_function(self._path)
         return self._native
@@ -198,7 +236,7 @@ class CompiledFunction:
         Raises `ArgumentError` unless all inputs are float64 scalars, or one is a float64 vector and there is no other,
         and the only output is a float64 scalar.
         """
-        with _compiling:
+        with COMPILING:
             return low_level(self._path)
 
     def bind(self, *inputs: Any, out: Any = None, **named: Any) -> Callable[[], Any]:
@@ -228,7 +266,7 @@ class CompiledFunction:
         >>> run()
         array([9., 4.])
         """
-        with _compiling:
+        with COMPILING:
             return bind(self._path, inputs, named, out)
 
     def export(self, path: str | os.PathLike[str]) -> Path:

@@ -394,7 +394,7 @@ def test_pickle_and_copy(weighted: CompiledFunction) -> None:
         check(other(A, X, W))
         assert other.graph == weighted.graph
         assert other.source == weighted.source
-        assert other.plan == weighted.plan
+        assert other.recipe.plan == weighted.recipe.plan
 
 
 def test_jit_inside_compiled_code(weighted: CompiledFunction) -> None:

@@ -84,8 +84,9 @@ def versions() -> str:
 
 def clear() -> None:
     """Delete all files that graphad wrote into the cache folder of these versions."""
-    for path in [*folder().glob(f"{PREFIX}*.py"), *folder().glob(f"{PREFIX}*.compiled")]:
-        path.unlink(missing_ok=True)
+    for ending in ("py", "compiled", "known"):
+        for path in folder().glob(f"{PREFIX}*.{ending}"):
+            path.unlink(missing_ok=True)
 
 
 def load(source: str) -> ModuleType:
@@ -99,8 +100,7 @@ def load(source: str) -> ModuleType:
     >>> load("ANSWER = 42").ANSWER
     42
     """
-    digest = hashlib.sha256("\0".join((versions(), source)).encode()).hexdigest()[:32]
-    name = f"{PREFIX}{digest}"
+    name = _module_name(source)
     with _loading:
         if name in sys.modules:
             return sys.modules[name]
@@ -119,6 +119,28 @@ def load(source: str) -> ModuleType:
             del sys.modules[name]
             raise
         return module
+
+
+def _module_name(source: str) -> str:
+    return PREFIX + hashlib.sha256("\0".join((versions(), source)).encode()).hexdigest()[:32]
+
+
+def holds(source: str) -> bool:
+    """Whether the module of a generated source text has been loaded here or written by another process."""
+    name = _module_name(source)
+    return name in sys.modules or (folder() / f"{name}.py").exists()
+
+
+def remember(key: str) -> None:
+    """Leave a mark for later processes, for a key of letters and digits."""
+    path = folder() / f"{PREFIX}{key}.known"
+    if not path.exists():
+        _replace(path, b"")
+
+
+def remembers(key: str) -> bool:
+    """Whether there is a mark of `remember`."""
+    return (folder() / f"{PREFIX}{key}.known").exists()
 
 
 class TextLoader(SourceFileLoader):

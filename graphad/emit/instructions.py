@@ -142,6 +142,9 @@ INSTRUCTIONS: tuple[Instruction, ...] = tuple(
 NUMBERS: Mapping[tuple[Any, ...], int] = {one.key: number for number, one in enumerate(INSTRUCTIONS)}
 
 
+MARK = "tape{}"
+_loaded: set[int] = set()
+
 LEVELS: tuple[frozenset[str], ...] = (COMMON, FUNCTIONS)
 """Functions that the kernels of two levels can call; the smaller one is compiled in half of the time."""
 
@@ -152,6 +155,7 @@ def level_of(number: int) -> int:
     return next(level for level, known in enumerate(LEVELS) if functions <= known)
 
 
+@cache
 def module_text(level: int) -> str:
     """The module of a kernel, the same for all graphs: compiled once for an installation."""
     numbers = [number for number in range(len(INSTRUCTIONS)) if level_of(number) <= level]
@@ -181,4 +185,17 @@ def _branches(numbers: list[int]) -> Iterator[str]:
 @cache
 def kernel(level: int) -> Any:
     """The compiled kernel: `kernel(code, registers as float64, registers as int64)`."""
-    return entry_of(modules.load(module_text(level)).run)
+    compiled = entry_of(modules.load(module_text(level)).run)
+    modules.remember(MARK.format(level))
+    _loaded.add(level)
+    return compiled
+
+
+def is_loaded(level: int) -> bool:
+    """Whether this process has a kernel already."""
+    return level in _loaded
+
+
+def is_compiled(level: int) -> bool:
+    """Whether this installation has a kernel already, so that it takes milliseconds to load."""
+    return is_loaded(level) or (modules.remembers(MARK.format(level)) and modules.holds(module_text(level)))

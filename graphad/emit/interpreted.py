@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 from graphad.emit.call import Kernel
+from graphad.emit.instructions import is_compiled, is_loaded, kernel
 from graphad.emit.source import Generated
 from graphad.emit.stepwise import Stepwise
-from graphad.emit.tape import Tape, is_scalar_program
+from graphad.emit.switching import COMPILING, in_background
+from graphad.emit.tape import Tape, is_scalar_program, level_for
 from graphad.ir.graph import Graph
+
+_asked_for: set[int] = set()
 
 
 def interpreted_kernel(graph: Graph) -> Kernel:
     """The kernel of a graph of scalars that the tape runs, or of any other that NumPy runs."""
     graph.freeze()
-    run: Tape | Stepwise = Tape(graph) if is_scalar_program(graph) else Stepwise(graph)
+    return _kernel(graph, Tape(graph) if is_scalar_program(graph) else Stepwise(graph))
+
+
+def immediate_kernel(graph: Graph) -> Kernel:
+    """The same, but where the kernel of the tape would have to be compiled, a thread does that, and NumPy runs."""
+    graph.freeze()
+    return _kernel(graph, Tape(graph) if is_scalar_program(graph) and _tape_at_hand(graph) else Stepwise(graph))
+
+
+def _tape_at_hand(graph: Graph) -> bool:
+    level = level_for(graph)
+    if is_loaded(level):
+        return True
+    # Loading means waiting for whoever compiles at present.
+    if COMPILING.acquire(blocking=False):
+        try:
+            if is_compiled(level):
+                kernel(level)
+                return True
+        finally:
+            COMPILING.release()
+    if level not in _asked_for:
+        _asked_for.add(level)
+        in_background(lambda: kernel(level), "graphad compiles the kernel of the tape")
+    return False
+
+
+def _kernel(graph: Graph, run: Tape | Stepwise) -> Kernel:
     generated = Generated(
         source="", function=graph.name, kernel=graph.name, inputs=tuple(graph.inputs), constants=(), arrays=run.arrays,
         scalars=run.scalars, slots=(),
@@ -20,6 +51,6 @@ def interpreted_kernel(graph: Graph) -> Kernel:
     return Kernel(run, run, (), generated, __name__)
 
 
-def runner(kernel: Kernel) -> str:
-    """What runs a kernel of `interpreted_kernel`, in words."""
-    return "NumPy, node by node" if isinstance(kernel.function, Stepwise) else "the tape, instruction by instruction"
+def runner(kernel_: Kernel) -> str:
+    """What runs a kernel that is not compiled, in words."""
+    return "NumPy, node by node" if isinstance(kernel_.function, Stepwise) else "the tape, instruction by instruction"

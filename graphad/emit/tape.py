@@ -57,6 +57,11 @@ def _number(graph: Graph, node: Node) -> int | None:
     return NUMBERS.get(instruction_key(node.op, tuple([graph.nodes[a].type.dtype for a in node.args]), node.type.dtype))
 
 
+def level_for(graph: Graph) -> int:
+    """The kernel that a scalar program needs."""
+    return max([level_of(line.number) for line in _lines(graph)], default=0)
+
+
 class Tape:
     """A graph of scalars that the kernel runs: `function(*inputs) -> scalar outputs`, as compiled kernels are called.
 

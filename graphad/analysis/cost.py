@@ -14,7 +14,7 @@ from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import lookup
 from graphad.ir.sizes import Extent
-from graphad.ir.types import TensorType
+from graphad.ir.types import Shape, TensorType
 
 TYPICAL = 1000  # the value of a named size without a hint
 
@@ -66,16 +66,25 @@ def _total(
     graph: Graph, cost: Callable[[Node, tuple[TensorType, ...]], Extent], values: Mapping[str, int] | None
 ) -> int:
     bound = typical_sizes(graph, values)
+    shapes: dict[Shape, Shape] = {}  # with integers, which are quicker to multiply than sizes
     known: dict[Any, int] = {}
     total = 0
     for node in graph.nodes:
-        types = tuple([graph.nodes[a].type for a in node.args])
-        signature = (node.op, types, node.params, node.type)
+        signature = (node.op, tuple([graph.nodes[a].type for a in node.args]), node.params, node.type)
         value = known.get(signature)
         if value is None:
-            value = known[signature] = sizes.evaluate(cost(node, types), bound)
+            types = tuple([_at(kind, bound, shapes) for kind in signature[1]])
+            measured = node._replace(type=_at(node.type, bound, shapes))
+            value = known[signature] = sizes.evaluate(cost(measured, types), bound)
         total += value
     return total
+
+
+def _at(kind: TensorType, bound: Mapping[str, int], shapes: dict[Shape, Shape]) -> TensorType:
+    shape = shapes.get(kind.shape)
+    if shape is None:
+        shape = shapes[kind.shape] = tuple([sizes.evaluate(e, bound) for e in kind.shape])
+    return TensorType(kind.dtype, shape)
 
 
 def _flops(node: Node, types: tuple[TensorType, ...]) -> Extent:

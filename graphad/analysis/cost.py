@@ -43,13 +43,16 @@ def node_bytes(graph: Graph, node_id: int) -> Extent:
     return _bytes(node, tuple([graph.nodes[a].type for a in node.args]))
 
 
-def graph_flops(graph: Graph, values: Mapping[str, int] | None = None) -> int:
+def graph_flops(
+    graph: Graph, values: Mapping[str, int] | None = None, known: dict[Any, int] | None = None
+) -> int:
     """Floating-point operations of all nodes.
 
     Arguments:
         values: of named sizes; others take the graph's hints, or 1000.
+        known: operations of kinds of nodes at the same sizes; those of this graph are added.
     """
-    return _total(graph, _flops, values)
+    return _total(graph, _flops, values, known)
 
 
 def graph_bytes(graph: Graph, values: Mapping[str, int] | None = None) -> int:
@@ -63,11 +66,14 @@ def typical_sizes(graph: Graph, values: Mapping[str, int] | None = None) -> dict
 
 
 def _total(
-    graph: Graph, cost: Callable[[Node, tuple[TensorType, ...]], Extent], values: Mapping[str, int] | None
+    graph: Graph,
+    cost: Callable[[Node, tuple[TensorType, ...]], Extent],
+    values: Mapping[str, int] | None,
+    known: dict[Any, int] | None = None,
 ) -> int:
     bound = typical_sizes(graph, values)
     shapes: dict[Shape, Shape] = {}  # with integers, which are quicker to multiply than sizes
-    known: dict[Any, int] = {}
+    known = {} if known is None else known
     total = 0
     for node in graph.nodes:
         signature = (node.op, tuple([graph.nodes[a].type for a in node.args]), node.params, node.type)

@@ -14,12 +14,15 @@ from graphad.ir.types import DTYPES, TensorType
 from graphad.ir.values import write_params
 
 
-def verify(graph: Graph) -> Graph:
+def verify(graph: Graph, checked: set[Any] | None = None) -> Graph:
     """Check a graph and answer it.
 
     Operands are earlier nodes, operations exist and have as many operands as they take, stored types are those that
     the typing rules infer, inputs and outputs name nodes of the graph, and every named size is that of an input.
     Raises `VerificationError` naming the node, its text and the user's line. Linear in nodes.
+
+    Arguments:
+        checked: kinds of nodes that are known to be right, in graphs of the same inputs; those of this one are added.
 
     >>> g = Graph("square")
     >>> x = g.input("x", shape="n")
@@ -29,7 +32,7 @@ def verify(graph: Graph) -> Graph:
     """
     _verify_names(graph)
     known = set(graph.size_names)
-    checked: set[Any] = set()
+    checked = set() if checked is None else checked
     for node_id, node in enumerate(graph.nodes):
         for arg in node.args:
             if not (isinstance(arg, int) and 0 <= arg < node_id):

@@ -16,6 +16,7 @@ from passes.base import Pass
 from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
 from passes.fold import Fold
+from passes.roll import Roll
 from passes.shift import Shift
 from passes.simplify import Simplify
 
@@ -23,6 +24,7 @@ from passes.simplify import Simplify
 DEFAULT: tuple[Pass, ...] = (
     DeadCode(),
     CommonSubexpressions(),
+    Roll(),
     Shift(),
     Simplify(),
     Fold(),

@@ -15,6 +15,7 @@ from graphad.ir.verify import verify
 from passes.base import Pass
 from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
+from passes.elements import StackElements
 from passes.fold import Fold
 from passes.roll import Roll
 from passes.shift import Shift
@@ -24,6 +25,7 @@ from passes.simplify import Simplify
 DEFAULT: tuple[Pass, ...] = (
     DeadCode(),
     CommonSubexpressions(),
+    StackElements(),
     Roll(),
     Shift(),
     Simplify(),

@@ -315,6 +315,8 @@ class _Writer:
             return f"%{target} = xor i1 {operands[0]}, true"
         if name == "select":
             return f"%{target} = select i1 {operands[0]}, {kind} {operands[1]}, {kind} {operands[2]}"
+        if name == "copy":
+            return f"%{target} = select i1 true, {kind} {operands[0]}, {kind} {operands[0]}"
         if name == "real":
             return f"%{target} = uitofp i1 {operands[0]} to {kind}"
         if name == "truth":

@@ -139,6 +139,10 @@ class _Printer:
     def lines(self) -> list[str]:
         """All lines."""
         body = [line for part in self.plan.parts for line in self._part(part)]
+        for start, places in self.plan.copies:
+            name = self._name()
+            body.extend([f"repeat {len(places)}", f"{name} = pick frame {self._table(places)}"])
+            body.append(f"put {name} frame {start} 1")
         head = [f"{'number' if s else 'array'} {k}" for k, s in enumerate(self.scalars)]
         pool = [f"pool {' '.join(self.pool)}"] if self.pool else []
         return [*head, *self.table_lines, *pool, *body]
@@ -281,11 +285,15 @@ class _Printer:
         places = np.array([int(place) for _, place in found], np.int64)
         if (straight := linear(places)) is not None:
             return f"get {found[0][0]} {straight[0]} {straight[1]}"
+        return f"pick {found[0][0]} {self._table(places)}"
+
+    def _table(self, places: Any) -> int:
+        """The number of the table with these places."""
         key = places.tobytes()
         if key not in self.tables:
             self.tables[key] = len(self.tables)
             self.table_lines.append(f"table {self.tables[key]} {' '.join(map(str, places.tolist()))}")
-        return f"pick {found[0][0]} {self.tables[key]}"
+        return self.tables[key]
 
     def _with_reals(self, body: list[str], reals: dict[int, str]) -> Iterator[str]:
         """The lines, with truth values that are handed to the next round as numbers."""

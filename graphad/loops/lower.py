@@ -200,7 +200,7 @@ def lower(graph: Graph) -> Program:
         if node_id < 0:
             assert found is not None, "only a partition has regions"
             lower_region(low, found.regions[position], found.results(graph, position))
-        elif (node := graph.nodes[node_id]).op != "input":
+        elif (node := graph.nodes[node_id]).op != "input" and (found is None or node_id not in found.done):
             low.results[node_id] = lower_node(low, node_id, node)
     for name, node_id in graph.outputs.items():
         _output(low, name, node_id)

@@ -8,8 +8,9 @@ in the round wherever the program was written as a loop; otherwise a table holds
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,8 @@ class Plan:
         slots: for each instruction its slot, -1 where no other part or round needs the result.
         size: of the frame; it begins with the scalar arguments and the addresses of the array arguments.
         units: for each instruction a number that is the same within a block or a round.
+        runs: for each wanted sequence of results the slot of its first element and the step to the next.
+        copies: sequences that have to be brought together: where the copy begins, and the slots of the elements.
         carried: for each instruction and operand of a loop how many rounds before it was computed; 0 for all others.
     """
 
@@ -61,18 +64,23 @@ class Plan:
     units: Integers
     operands: Integers
     carried: Integers
+    runs: tuple[tuple[int, int], ...] = ()
+    copies: tuple[tuple[int, Integers], ...] = ()
 
     def slot(self, instruction: int) -> int:
         """The slot of an instruction's result."""
         return int(self.slots[instruction])
 
 
-def plan_program(code: Code, scalars: list[bool], results: list[int]) -> Plan:
+def plan_program(
+    code: Code, scalars: list[bool], results: list[int], sequences: Sequence[Sequence[int]] = ()
+) -> Plan:
     """Cut a program.
 
     Arguments:
         scalars: for each argument whether it is one number, not an array.
         results: the instructions whose results are read outside.
+        sequences: instructions whose results are read as arrays.
     """
     count = len(code.names)
     operands, kinds = _tables(code, scalars)
@@ -84,8 +92,19 @@ def plan_program(code: Code, scalars: list[bool], results: list[int]) -> Plan:
     for part in parts:
         if part.rounds > 1:
             _carry(part, operands, kinds, carried)
-    slots, size = _slots(parts, operands, kinds, units, carried, results, len(scalars))
-    return Plan(tuple(parts), slots, size, units, operands, carried)
+    wanted = [*results, *(i for sequence in sequences for i in sequence)]
+    slots, size = _slots(parts, operands, kinds, units, carried, wanted, len(scalars))
+    runs: list[tuple[int, int]] = []
+    copies: list[tuple[int, Integers]] = []
+    for sequence in sequences:
+        places = slots[list(sequence)]
+        run = linear(places)
+        if run is None:
+            run = (size, 1)
+            copies.append((size, places))
+            size += len(places)
+        runs.append(run)
+    return Plan(tuple(parts), slots, size, units, operands, carried, tuple(runs), tuple(copies))
 
 
 # Kinds of operands: none, a value (an instruction's result or a scalar argument), a constant, then arrays by argument.
@@ -329,8 +348,3 @@ def linear(places: Integers) -> tuple[int, int] | None:
     if len(steps) and not (steps == steps[0]).all():
         return None
     return int(places[0]), int(steps[0]) if len(steps) else 0
-
-
-def argument_slot(leaf: Any) -> int:
-    """The slot of a scalar argument, or of the address of an array."""
-    return int(leaf[0])

@@ -17,13 +17,14 @@ from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import Scalar, lookup
 from graphad.loops.ir import Access, Index, Literal, Operand, Var
 from graphad.loops.reroll import plan_program
-from graphad.loops.views import View
+from graphad.loops.views import View, affine
 
 if TYPE_CHECKING:
     from graphad.loops.lower import Lowering
 
 # Scalar operations of one region from which it becomes straight code. Measured: docs/big-graphs.md.
 STRAIGHT_FROM = 200
+STACK_FROM = 8  # numbers that are stacked by straight code, not by a statement each
 
 BINARY = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.BitAnd: "and", ast.BitOr: "or",
           ast.BitXor: "xor"}  # fmt: skip
@@ -70,10 +71,14 @@ class Code:
 
 @dataclass
 class Region:
-    """Scalar operations without a way out and back in, in the order of their ids."""
+    """Scalar operations without a way out and back in, in the order of their ids.
+
+    `stacks` are concatenations of single numbers that the region's code makes as well, with these numbers.
+    """
 
     dtype: str
     nodes: list[int]
+    stacks: dict[int, list[int]] = field(default_factory=dict)
 
 
 class Partition(NamedTuple):
@@ -82,12 +87,13 @@ class Partition(NamedTuple):
     regions: dict[int, Region]  # by the position in `order` at which they stand
     order: list[int]  # node ids; -1 for a region
     owner: dict[int, int]  # the region (its position) of each of its nodes
+    done: set[int]  # nodes that regions make besides their own, and what only these read
 
     def results(self, graph: Graph, position: int) -> list[int]:
         """The nodes of a region that are read outside, in order."""
         found = {n for n in graph.outputs.values() if self.owner.get(n) == position}
         for node_id, node in enumerate(graph.nodes):
-            if self.owner.get(node_id) != position:
+            if self.owner.get(node_id) != position and node_id not in self.done:
                 found.update(a for a in node.args if self.owner.get(a) == position)
         return sorted(found)
 
@@ -113,7 +119,8 @@ def partition(graph: Graph) -> Partition | None:
     scalars: dict[int, list[int]] = {}
     for node_id, level in enumerate(levels):
         (scalars if inside[node_id] else ordinary).setdefault(level, []).append(node_id)
-    found = Partition({}, [], {})
+    found = Partition({}, [], {}, set())
+    position: dict[int, int] = {}
     for level in range(max(levels) + 1):
         found.order.extend(ordinary.get(level, ()))
         members = scalars.get(level, [])
@@ -121,9 +128,46 @@ def partition(graph: Graph) -> Partition | None:
             found.order.extend(members)
             continue
         found.owner.update(dict.fromkeys(members, len(found.order)))
+        position[level] = len(found.order)
         found.regions[len(found.order)] = Region(dtype, members)
         found.order.append(-1)
+    _add_stacks(graph, found, levels, position)
     return found
+
+
+def _add_stacks(graph: Graph, found: Partition, levels: list[int], position: dict[int, int]) -> None:
+    """Let regions make the concatenations of numbers that they compute most of."""
+    users = [0] * len(graph.nodes)
+    for node in graph.nodes:
+        for arg in node.args:
+            users[arg] += 1
+    for node_id in graph.outputs.values():
+        users[node_id] += 1
+    for node_id, node in enumerate(graph.nodes):
+        if node.op != "concatenate" or node.type.rank != 1 or len(node.args) < STACK_FROM:
+            continue
+        scalars = [_number(graph, a) for a in node.args]
+        level = max((levels[s] for s in scalars if s in found.owner), default=-1)
+        if level not in position or any(s < 0 or levels[s] > level for s in scalars):
+            continue
+        region = found.regions[position[level]]
+        if node.type.dtype != region.dtype:
+            continue
+        region.stacks[node_id] = scalars
+        found.done.add(node_id)
+        for arg in node.args:
+            users[arg] -= 1
+    for stack in [n for n in found.done if graph.nodes[n].op == "concatenate"]:
+        found.done.update(a for a in graph.nodes[stack].args if not users[a] and graph.nodes[a].op == "reshape")
+
+
+def _number(graph: Graph, node_id: int) -> int:
+    """The scalar behind an array of one element, or a constant of one; -1 for any other array."""
+    node = graph.nodes[node_id]
+    if node.op == "const" and node.type.shape == (1,):
+        return node_id
+    one = node.op == "reshape" and node.type.shape == (1,) and not graph.nodes[node.args[0]].type.shape
+    return node.args[0] if one else -1
 
 
 def _dtype(graph: Graph) -> str:
@@ -243,7 +287,8 @@ def lower_region(low: Lowering, region: Region, results: Sequence[int]) -> None:
     builder = _Builder(low, region)
     places = builder.build()
     wanted = [places[node_id] for node_id in results]
-    plan = plan_program(builder.code, [v.shape == () for v in builder.arguments], wanted)
+    stacks = [[builder.number(s, places) for s in scalars] for scalars in region.stacks.values()]
+    plan = plan_program(builder.code, [v.shape == () for v in builder.arguments], wanted, stacks)
     frame = low.program.variable((max(plan.size, 1),), region.dtype, whole=True)
     for var in builder.arguments:
         if var.shape:
@@ -254,6 +299,8 @@ def lower_region(low: Lowering, region: Region, results: Sequence[int]) -> None:
         if low.graph.nodes[node_id].type.dtype == "bool":
             element = low.compute((), "bool", "{0} != {1}", [element, View(Literal(0.0, region.dtype), ())])
         low.results[node_id] = element
+    for node_id, (first, step) in zip(region.stacks, plan.runs, strict=True):
+        low.results[node_id] = View(Access(frame, (affine(0, first, step),)), low.graph.nodes[node_id].type.shape)
 
 
 class _Builder:
@@ -291,6 +338,15 @@ class _Builder:
         if isinstance(operand, float):
             return self._leaf(operand)
         return args[-1 - operand] if operand < 0 else first + operand
+
+    def number(self, node_id: int, places: dict[int, int]) -> int:
+        """The instruction whose result is a node, also of a node outside."""
+        place = places.get(node_id)
+        if place is None:
+            self.code.names.append("copy")
+            self.code.operands.append((self.leaf(node_id),))
+            place = places[node_id] = len(self.code.names) - 1
+        return place
 
     def leaf(self, node_id: int) -> int:
         """The operand that a node outside the region is."""

@@ -94,10 +94,18 @@ def triangular() -> tuple[Graph, dict[str, np.ndarray]]:
     return g, {"Q": RANDOM.normal(size=(2, 3, 3)), "mu": RANDOM.normal(size=(2, 3)), "x": RANDOM.normal(size=(4, 3))}
 
 
-PROGRAMS = {
-    p.__name__: p
-    for p in (rosenbrock, three_point, five_point, stress, mixture, network, scattered, convolved, triangular)
-}
+def shifted_thrice() -> tuple[Graph, dict[str, np.ndarray]]:
+    """Clones of cheap values that several statements share."""
+    g = Graph("shifted_thrice")
+    x = g.input("x", "n")
+    g.output("f", (np.roll(x, 2) * np.pad(x, (1, 2))[1:-2] * np.flip(x)).sum())
+    return g, {"x": RANDOM.normal(size=5)}
+
+
+BUILDERS = (
+    rosenbrock, three_point, five_point, stress, mixture, network, scattered, convolved, triangular, shifted_thrice,
+)  # fmt: skip
+PROGRAMS = {p.__name__: p for p in BUILDERS}
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -22,10 +22,11 @@ def fuse(program: Program, axes: Axes) -> Body:
 def ordered(program: Program) -> list[Statement]:
     """The statements with every writer of a variable before its readers."""
     writers = program.writers()
+    present = {id(s) for s in program.statements}
     done: set[int] = set()
     result: list[Statement] = []
     for root in program.statements:
-        stack = [(root, _before(root, writers))]
+        stack = [(root, _before(root, writers, present))]
         if id(root) in done:
             continue
         done.add(id(root))
@@ -37,14 +38,24 @@ def ordered(program: Program) -> list[Statement]:
                 stack.pop()
             else:
                 done.add(id(following))
-                stack.append((following, _before(following, writers)))
+                stack.append((following, _before(following, writers, present)))
     return result
 
 
-def _before(statement: Statement, writers: dict[Var, list[Statement]]) -> Iterator[Statement]:
+def _before(statement: Statement, writers: dict[Var, list[Statement]], present: set[int]) -> Iterator[Statement]:
+    """What must come first: what is read, and the statement beside which a clone stands that is read."""
     yield from statement.after
     for access in _read(statement):
-        yield from writers.get(access.var, ())
+        for writer in writers.get(access.var, ()):
+            yield writer
+            if _beside(writer, present) is not _beside(statement, present):
+                yield _beside(writer, present)
+
+
+def _beside(statement: Statement, present: set[int]) -> Statement:
+    while statement.pin is not None and id(statement.pin) in present:
+        statement = statement.pin
+    return statement
 
 
 def _read(statement: Statement) -> Iterator[Access]:

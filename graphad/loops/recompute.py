@@ -31,8 +31,8 @@ class Recomputation:
     def run(self) -> bool:
         """Clone what is worth it; answers whether anything changed."""
         targets = {v for v, s in self.storage.items() if s.is_array and not v.fixed and self._cheap(v)}
-        readers = [s for s in self.program.statements if id(s) in self.paths]
-        for statement in readers:
+        # In the order of the code: a clone that several share stands beside the first of them.
+        for statement, _ in list(walk(self.program.body)):
             for position, operand in enumerate(statement.inputs):
                 if isinstance(operand, Access) and operand.var in targets and self._worth(statement, operand):
                     path = self.paths[id(statement)]

@@ -26,3 +26,14 @@ class Pass(ABC):
     @abstractmethod
     def run(self, graph: Graph) -> Graph:
         """The graph after the pass."""
+
+
+def use_counts(graph: Graph) -> list[int]:
+    """For each node how many operands and outputs are that node."""
+    counts = [0] * len(graph.nodes)
+    for node in graph.nodes:
+        for arg in node.args:
+            counts[arg] += 1
+    for target in graph.outputs.values():
+        counts[target] += 1
+    return counts

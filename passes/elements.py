@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from graphad.ir.graph import Graph, Node, keep, rebuild, use_counts
+from graphad.ir.graph import Graph, Node, keep, rebuild
 from graphad.ir.types import Shape
-from passes.base import Pass
+from passes.base import Pass, use_counts
 from passes.dead import remove_dead
 
 FEWEST = 16  # elements from which a stack is made

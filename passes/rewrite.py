@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from graphad.ir.graph import Frozen, Graph, Node, rebuild, use_counts
+from graphad.ir.graph import Frozen, Graph, Node, rebuild
 from graphad.ir.types import Requirement, Shape, TensorType
+from passes.base import use_counts
 from passes.cse import COMMUTATIVE
 from passes.dead import remove_dead
 
@@ -75,8 +76,8 @@ class Rule:
         """The parsed replacement."""
         return parse(self.replacement)
 
-    def possible(self, below: tuple[str, ...], twice: bool) -> bool:
-        """Whether the pattern can match a node whose operands are results of the operations `below`.
+    def possible(self, below: tuple[str | float, ...], twice: bool) -> bool:
+        """Whether the pattern can match a node whose operands are numbers or results of the operations `below`.
 
         Arguments:
             twice: whether the node has two operands, and they are one and the same.
@@ -101,11 +102,19 @@ class Rule:
         return rewriter.fitted(result, node.type)
 
 
-def _fits(term: Term, op: str) -> bool:
-    """Whether the result of an operation can be what a term stands for."""
+def _number(node: Node) -> str | float:
+    """What a constant is to the choice of rewrites: its number, or just a constant."""
+    value = node.params[0][1].scalar
+    return value if type(value) is float and value == value else "const"
+
+
+def _fits(term: Term, below: str | float) -> bool:
+    """Whether the result of an operation, or a number, can be what a term stands for."""
+    if type(below) is float:
+        return not term.op and term.literal in (None, below)
     if term.literal is not None:
-        return HEADS.get(op) == CONSTANT
-    return not term.op or term.op == op
+        return HEADS.get(str(below)) == CONSTANT
+    return not term.op or term.op == below
 
 
 @dataclass(frozen=True)
@@ -124,13 +133,14 @@ class Structural:
     some: frozenset[str] = frozenset()
     every: frozenset[str] = frozenset()
 
-    def possible(self, below: tuple[str, ...], twice: bool) -> bool:
-        """Whether the rewrite can apply to a node whose operands are results of the operations `below`."""
-        found = {HEADS.get(op, op) for op in below}
+    def possible(self, below: tuple[str | float, ...], twice: bool) -> bool:
+        """Whether the rewrite can apply to a node whose operands are numbers or results of the operations `below`."""
+        ops = [op if isinstance(op, str) else "const" for op in below]
+        found = {HEADS.get(op, op) for op in ops}
         return (
             self.heads <= found
-            and (not self.some or not self.some.isdisjoint(below))
-            and (not self.every or self.every.issuperset(below))
+            and (not self.some or not self.some.isdisjoint(ops))
+            and (not self.every or self.every.issuperset(ops))
         )
 
     def apply(self, rewriter: Rewriter, node: Node) -> int | None:
@@ -158,7 +168,7 @@ class Rewriter:
         """The replacement of a node that is not yet part of the graph, None to leave it as it is."""
         nodes, args = self.nodes, node.args
         twice = len(args) == 2 and args[0] == args[1]
-        below = tuple([nodes[a].op for a in args])
+        below = tuple([n.op if (n := nodes[a]).op != "const" else _number(n) for a in args])
         key = (node.op, twice, below)
         rules = self.worth.get(key)
         if rules is None:
@@ -269,7 +279,7 @@ def apply_rewrites(graph: Graph, table: Mapping[str, Sequence[Rewrite]]) -> Grap
         if rewriter is None:
             rewriter = Rewriter(new, table, fired)
         rewriter.region = node.region
-        result = rewriter.rewrite(node if args is node.args else node._replace(args=args))
+        result = rewriter.rewrite(node if args is node.args else node.on(args))
         landed = len(new.nodes) if result is None else result
         rewriter.uses[landed] = rewriter.uses.get(landed, 0) + counts[old]
         return result

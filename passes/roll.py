@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphad.ir.graph import Graph, Node, keep, rebuild, use_counts
+from graphad.ir.graph import Graph, Node, keep, rebuild
 from graphad.ir.operation import OPERATIONS, Scalar
-from passes.base import Pass
+from passes.base import Pass, use_counts
 from passes.dead import remove_dead
 
 FEWEST = 16  # terms from which a group is rolled: with fewer, unrolled code is as good

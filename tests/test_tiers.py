@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import graphad as ga
 from graphad.ad import transform
 from graphad.compile import CompiledFunction, compile_graph
-from graphad.emit import cache, numpy_calls, stepwise
+from graphad.emit import cache, numpy_calls, regions, stepwise
 from graphad.emit.stepwise import Stepwise
 from graphad.emit.tape import Tape, is_scalar_program
 from graphad.errors import ArgumentError, DtypeError, GraphadError
@@ -90,7 +90,7 @@ def test_large_values_share_few_buffers() -> None:
     g.output("y", y)
     g.output("total", y.sum())
     run = Stepwise(g.freeze())
-    x_ = np.linspace(-1, 1, 100_000)
+    x_ = np.linspace(-1, 1, 100_000)  # 0.8 MB: not worth blocks
     written = np.empty_like(x_)
     total = run(x_, written)
     expected = interpret(g, x_)
@@ -114,6 +114,44 @@ def test_results_are_fresh_and_arguments_unchanged() -> None:
     assert not any(np.may_share_memory(a, b) for a, b in zip(first, second, strict=True))
     assert first.double[-1] == 2 * 9999.0
     assert x_[1] == 1.0
+
+
+@QUICK
+@given(cases(steps=STEPS_WITH_INTEGERS))
+def test_values_by_blocks_of_rows(case: Case) -> None:
+    """With every value counted as worth blocks, of one row or two; short last axes are outermost."""
+    derivative = run_pipeline(transform.value_and_grad(case.graph, of="L"))[0].freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stepwise, "LARGE", 0)
+        patch.setattr(regions, "BLOCKED", 1)
+        patch.setattr(regions, "BLOCK", 50)
+        got = outputs_of(derivative, case.arrays)
+        for name, value in interpret(derivative, **case.arrays).items():
+            scale = 1.0 + np.max(np.abs(value), initial=0.0)
+            np.testing.assert_allclose(got[name], value, rtol=1e-12, atol=1e-13 * scale)
+
+
+def test_a_chain_of_large_values_needs_no_large_buffers() -> None:
+    """Pairs of points in three dimensions: values of 2 MB, read by rows, by columns and as totals."""
+    g = Graph("pairs")
+    x, m = g.input("x", shape=("n", 3)), g.input("m", shape="n")
+    r = x[:, None, :] - x[None, :, :]
+    d = np.sqrt((r * r).sum(axis=2) + 0.01)
+    g.output("energy", (m[:, None] * m[None, :] / d).sum())
+    g.output("largest", d.max(axis=0))
+    g.output("near", (d < 0.5).any(axis=1))
+    graph = run_pipeline(transform.vjp(g, "x", "energy"))[0].freeze()
+    rng = np.random.default_rng(0)
+    for which, extra in ((graph, {"energy_bar": np.array(1.5)}), (g.freeze(), {})):
+        arrays = {"x": rng.normal(size=(301, 3)), "m": rng.uniform(1, 2, 301), **extra}
+        got = outputs_of(which, arrays)
+        for name, value in interpret(which, **arrays).items():
+            np.testing.assert_allclose(got[name], value, rtol=1e-12, atol=1e-10, err_msg=name)
+    run = Stepwise(graph)
+    run(arrays["x"], arrays["m"], 1.5, *[np.empty((301, 3))])
+    (steps,) = run._bound.values()
+    assert any(isinstance(step.function, regions.Blocks) for step in steps.calls)
+    assert max(steps.buffers) < 301 * 301 * 3 * 8
 
 
 CONTRACTIONS = ("ij,jk->ik", "ij,kj->ki", "kij,nkj->nki", "nki,nkj->kij", "ij,j->i", "i,i->", "ij,ij->i")

@@ -1,9 +1,10 @@
 """A graph as a flat list of NumPy calls: an answer without a compiler.
 
 The list is made once for each set of sizes. Values are dropped as soon as nobody needs them; large ones lie in a few
-buffers that are used again and again, since fresh memory costs more than the arithmetic. What depends on no argument is
-computed while the list is made. Results are bit for bit those of the interpreter, but for two liberties with large
-arrays: contractions go through BLAS, and elements may be visited in another order.
+buffers that are used again and again, since fresh memory costs more than the arithmetic, and still larger ones are
+computed by blocks of rows. What depends on no argument is computed while the list is made. Results are bit for bit
+those of the interpreter, but for two liberties with large arrays: contractions go through BLAS, and elements may be
+visited in another order.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphad.emit.numpy_calls import Call, call_of
+from graphad.emit.regions import Blocks, Item, Region, arranged, in_planes
 from graphad.interpret import solve_sizes
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, extent_parameters, keep
 from graphad.ir.types import TensorType
 
 LARGE = 1 << 15  # bytes of a value from which on it lies in a buffer
+RESULTS = -3  # the place of the first result while steps are made
+BLOCKS = -2  # the place of a step that computes a region
 SIZES_KEPT = 8  # lists kept for different sizes of the arguments
 
 Array = NDArray[Any]
@@ -31,7 +35,7 @@ class Step(NamedTuple):
     """One call: values at `args` in, the value at `out` out; then the values at `dead` are dropped.
 
     `place` says where the result is written: -1 for a fresh one, else a position among the views of the buffers, behind
-    which the arrays of the results stand.
+    which the arrays of the results stand. Blocks of rows, marked -2, take all values and the arrays at `args`.
     """
 
     function: Callable[..., Any]
@@ -60,6 +64,7 @@ class Steps:
         views: of the buffers.
         copied: for each array output that no call writes in place its position and node id.
         scalars: node ids of the scalar outputs.
+        planes: whether short last axes are outermost in buffers.
         idle: the views of a finished call, to be used by the next one.
     """
 
@@ -69,6 +74,7 @@ class Steps:
     views: tuple[View, ...]
     copied: tuple[tuple[int, int], ...]
     scalars: tuple[int, ...]
+    planes: bool
     idle: list[list[Array]] = field(default_factory=list)
 
     def run(self, given: Mapping[int, Any], results: Sequence[Array]) -> list[Any]:
@@ -83,7 +89,9 @@ class Steps:
         places = [*views, *results]
         with np.errstate(all="ignore"):
             for function, args, out, place, dead in self.calls:
-                if place < 0:
+                if place == BLOCKS:
+                    function(values, [places[a] for a in args])
+                elif place < 0:
                     values[out] = function(*[values[a] for a in args])
                 else:
                     function(*[values[a] for a in args], out=places[place])
@@ -99,13 +107,19 @@ class Steps:
 
     def _allocate(self) -> list[Array]:
         memory = [np.empty(count, np.uint8) for count in self.buffers]
-        return [memory[v.buffer].view(v.dtype).reshape(v.shape) for v in self.views]
+        return [self._view(memory[v.buffer].view(v.dtype), v.shape) for v in self.views]
+
+    def _view(self, memory: Array, shape: tuple[int, ...]) -> Array:
+        if self.planes and in_planes(shape):
+            return np.moveaxis(memory.reshape((shape[-1], *shape[:-1])), 0, -1)
+        return memory.reshape(shape)
 
 
 class Stepwise:
     """A graph that NumPy runs: `function(*inputs, *array outputs) -> scalar outputs`, as compiled kernels are called.
 
-    It may be called from several threads at once.
+    It may be called from several threads at once. An `inner` graph computes a block of rows: it has no blocks itself,
+    and short last axes are outermost in its buffers.
 
     >>> import graphad as ga
     >>> g = ga.Graph("f")
@@ -115,8 +129,8 @@ class Stepwise:
     np.float64(5.0)
     """
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, inner: bool = False) -> None:
+        self.graph, self.inner = graph, inner
         self.arrays = tuple(n for n, i in graph.outputs.items() if graph.nodes[i].type.rank)
         self.scalars = tuple(n for n, i in graph.outputs.items() if not graph.nodes[i].type.rank)
         self._inputs = tuple((i, _converter(graph.nodes[i].type)) for i in graph.inputs.values())
@@ -138,7 +152,7 @@ class Stepwise:
 
     def _bind(self, shapes: tuple[tuple[int, ...], ...]) -> Steps:
         bound = solve_sizes(self.graph, dict(zip(self.graph.inputs, shapes, strict=True)))
-        steps = Binder(self.graph, self._order, bound).steps(self.arrays, self.scalars)
+        steps = Binder(self.graph, self._order, bound).steps(self.arrays, self.scalars, self.inner)
         while len(self._bound) >= SIZES_KEPT:
             self._bound.pop(next(iter(self._bound)), None)
         self._bound[shapes] = steps
@@ -167,51 +181,82 @@ class Binder:
         self.held: dict[int, frozenset[int]] = {}
         self.own: dict[int, int] = {}
         self.views: dict[View, int] = {}
+        self.outputs: list[int] = []  # node ids of the array outputs
+        self.results: set[int] = set()
+        self.written: set[int] = set()  # positions of array outputs that some step writes
+        self.users = graph.users()
 
-    def steps(self, arrays: Sequence[str], scalars: Sequence[str]) -> Steps:
+    def steps(self, arrays: Sequence[str], scalars: Sequence[str], inner: bool) -> Steps:
         """The calls that give the named outputs."""
-        outputs = [self.graph.outputs[name] for name in arrays]
-        last = {a: i for i in self.order for a in self.graph.nodes[i].args}
-        results = {*outputs, *(self.graph.outputs[name] for name in scalars)}
-        direct: dict[int, int] = {}
-        calls: list[tuple[Callable[..., Any], int, int]] = []  # function, node id, place
-        dying: dict[int, tuple[int, ...]] = {}
-        for node_id in self.order:
-            args = self.graph.nodes[node_id].args
-            call = self._prepare(node_id)
-            dying[node_id] = tuple(
-                [a for a in dict.fromkeys(args) if last[a] == node_id and a not in results and a not in self.known]
-            )
-            if call is None:
-                continue
-            if call.into is not None and self._bytes(node_id) >= LARGE:
-                if node_id in outputs:
-                    direct[node_id] = outputs.index(node_id)
-                    place = -2 - direct[node_id]
-                else:
-                    place = self._place(node_id, dying[node_id] if isinstance(call.into, np.ufunc) else ())
-                calls.append((call.into, node_id, place))
+        calls = {i: call for i in self.order if (call := self._prepare(i)) is not None}
+        items: list[Item] = list(calls) if inner else arranged(self.graph, list(calls), self.shapes)
+        self.outputs = [self.graph.outputs[name] for name in arrays]
+        self.results = {*self.outputs, *(self.graph.outputs[name] for name in scalars)}
+        reads = [self._reads(item) for item in items]
+        last = {a: position for position, read in enumerate(reads) for a in read}
+        steps: list[Step] = []
+        for position, (item, read) in enumerate(zip(items, reads, strict=True)):
+            dying = tuple([a for a in read if last[a] == position and a not in self.results and a not in self.known])
+            if isinstance(item, int):
+                steps.append(self._step(item, calls[item], dying))
             else:
-                self._hold(node_id, frozenset() if call.fresh else self._holding(args))
-                calls.append((call.function, node_id, -1))
-            for a in dying[node_id]:
+                steps.append(self._blocks(item, dying))
+            for a in dying:
                 self._drop(a)
-        written = set(direct.values())
         return Steps(
             values=self.values,
-            calls=tuple([self._step(*call, dying) for call in calls]),
+            calls=tuple([self._placed(step) for step in steps]),
             buffers=tuple(self.buffers),
             views=tuple(self.views),
-            copied=tuple((k, i) for k, i in enumerate(outputs) if k not in written),
+            copied=tuple((k, i) for k, i in enumerate(self.outputs) if k not in self.written),
             scalars=tuple(self.graph.outputs[name] for name in scalars),
+            planes=inner,
         )
 
-    def _step(
-        self, function: Callable[..., Any], node_id: int, place: int, dying: Mapping[int, tuple[int, ...]]
-    ) -> Step:
-        # Results stand behind all views, whose number is only known now.
-        place = len(self.views) - 2 - place if place < -1 else place
-        return Step(function, self.graph.nodes[node_id].args, node_id, place, dying[node_id])
+    def _reads(self, item: Item) -> tuple[int, ...]:
+        """The values that a node or a region needs."""
+        inside = set() if isinstance(item, int) else set(item.nodes)
+        nodes = [item] if isinstance(item, int) else item.nodes
+        return tuple(dict.fromkeys([a for i in nodes for a in self.graph.nodes[i].args if a not in inside]))
+
+    def _step(self, node_id: int, call: Call, dying: tuple[int, ...]) -> Step:
+        args = self.graph.nodes[node_id].args
+        if call.into is None or self._bytes(node_id) < LARGE:
+            self._hold(node_id, frozenset() if call.fresh else self._holding(args))
+            return Step(call.function, args, node_id, -1, dying)
+        place = self._array(node_id, dying if isinstance(call.into, np.ufunc) else ())
+        return Step(call.into, args, node_id, place, dying)
+
+    def _blocks(self, region: Region, dying: tuple[int, ...]) -> Step:
+        kept = [i for i in region.nodes if i in self.results or self._needed_outside(i, region)]
+        blocks = Blocks(self.graph, region, self.shapes, kept, lambda rows: Stepwise(rows, inner=True))
+        places = tuple([self._array(i, ()) for i in blocks.stored])
+        for i in kept:
+            if i not in blocks.stored:
+                self._hold(i, frozenset())
+        return Step(blocks, places, -1, BLOCKS, dying)
+
+    def _needed_outside(self, node_id: int, region: Region) -> bool:
+        inside = set(region.nodes)
+        return any(user not in inside and user in self.shapes for user in self.users[node_id])
+
+    def _array(self, node_id: int, dying: Sequence[int]) -> int:
+        """The place of a large value: a result's array, as -3, -4, …, or a view of a buffer."""
+        if node_id not in self.outputs:
+            return self._place(node_id, dying)
+        position = self.outputs.index(node_id)
+        self.written.add(position)
+        return RESULTS - position
+
+    def _placed(self, step: Step) -> Step:
+        """The step with the places of results, which stand behind all views, whose number is only known now."""
+
+        def final(place: int) -> int:
+            return len(self.views) + RESULTS - place if place <= RESULTS else place
+
+        if step.place == BLOCKS:
+            return step._replace(args=tuple([final(place) for place in step.args]))
+        return step._replace(place=final(step.place))
 
     def _prepare(self, node_id: int) -> Call | None:
         """The call of a node; None for an input and for what is known now."""

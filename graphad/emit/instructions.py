@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import graphad.ops  # noqa: F401  (fills the table of operations)
 from graphad.emit import cache as modules
 from graphad.emit.call import entry_of
+from graphad.emit.switching import COMPILING
 from graphad.emit.text import function_name, literal
 from graphad.emit.vecmath import FUNCTIONS, HEADER, source_of
 from graphad.errors import DtypeError
@@ -185,8 +186,9 @@ def _branches(numbers: list[int]) -> Iterator[str]:
 @cache
 def kernel(level: int) -> Any:
     """The compiled kernel: `kernel(code, registers as float64, registers as int64)`."""
-    compiled = entry_of(modules.load(module_text(level)).run)
-    modules.remember(MARK.format(level))
+    with COMPILING:
+        compiled = entry_of(modules.load(module_text(level)).run)
+        modules.remember(MARK.format(level))
     _loaded.add(level)
     return compiled
 

@@ -7,6 +7,7 @@ of registers that hold its constants and inputs, and values as long as somebody 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,10 @@ from graphad.ir.operation import Scalar, lookup
 
 Code = NDArray[np.uint32]
 
+VALUES = (ONE, MINUS_ONE, MINUS_ZERO)
+CONSTANTS: Mapping[str, int] = {repr(value): -1 - place for place, value in enumerate(VALUES)}
+"""The tape's own constants: the numbers that stand for them in place of node ids."""
+
 
 class Line(NamedTuple):
     """An instruction whose registers are values: node ids, or negative numbers for constants of the tape's own."""
@@ -38,28 +43,55 @@ class Line(NamedTuple):
     operands: tuple[int, ...]
 
 
+class Pattern(NamedTuple):
+    """How a node becomes instructions.
+
+    Arguments:
+        number: of the instruction.
+        operands: for each a position among the node's, or a register of the tape's own, a negative number; None: the
+            node's own.
+        rounding: of the instruction that rounds or wraps the result, if there is one.
+    """
+
+    number: int
+    operands: tuple[int, ...] | None
+    rounding: int | None
+
+
 def is_scalar_program(graph: Graph) -> bool:
     """Whether a tape can run a graph: scalars only, and no operation of the user's own."""
-    return all(_number(graph, node) is not None for node in graph.nodes)
+    nodes = graph.nodes
+    return all(
+        not node.type.shape and (node.op in ("input", "const") or _pattern_of(nodes, node) is not None)
+        for node in nodes
+    )
 
 
-def _number(graph: Graph, node: Node) -> int | None:
-    """The instruction of a node; None where there is none; 0 for an input, a constant or a fused operation."""
-    if node.type.shape:
-        return None
-    if node.op in ("input", "const"):
-        return 0
+def _pattern_of(nodes: Sequence[Node], node: Node) -> Pattern | None:
     emission = lookup(node.op).emission
     if not isinstance(emission, Scalar):
         return None
-    if node.type.dtype.startswith("float") and emission.expression in FUSED:
-        return 0
-    return NUMBERS.get(instruction_key(node.op, tuple([graph.nodes[a].type.dtype for a in node.args]), node.type.dtype))
+    return _pattern(node.op, emission.expression, tuple([nodes[a].type.dtype for a in node.args]), node.type.dtype)
+
+
+@cache
+def _pattern(op: str, expression: str, operands: tuple[str, ...], result: str) -> Pattern | None:
+    """The pattern of an operation with these dtypes; None where no instruction computes it."""
+    rounding = {"float32": NUMBERS["round",], "int32": NUMBERS["wrap",]}.get(result)
+    if result.startswith("float") and expression in FUSED:
+        places = tuple([p if type(p) is int else CONSTANTS[repr(p)] for p in FUSED[expression]])
+        return Pattern(0, places, rounding)
+    number = NUMBERS.get(instruction_key(op, operands, result))
+    return None if number is None else Pattern(number, None, rounding)
 
 
 def level_for(graph: Graph) -> int:
     """The kernel that a scalar program needs."""
-    return max([level_of(line.number) for line in _lines(graph)], default=0)
+    return _level(list(_lines(graph)))
+
+
+def _level(lines: Sequence[Line]) -> int:
+    return max([level_of(number) for number in {line.number for line in lines}], default=0)
 
 
 class Tape:
@@ -82,7 +114,7 @@ class Tape:
         lines = list(_lines(graph))
         registers = Registers(graph, lines)
         self.code = registers.code
-        self._run = kernel(max([level_of(line.number) for line in lines], default=0))
+        self._run = kernel(_level(lines))
         self._start = registers.start
         self._idle: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
         kinds = [graph.nodes[i].type.dtype.startswith("float") for i in graph.inputs.values()]
@@ -117,9 +149,6 @@ class Tape:
 
 # ---------------------------------------------------------------------- instructions
 
-CONSTANTS: Mapping[str, int] = {repr(ONE): -1, repr(MINUS_ONE): -2, repr(MINUS_ZERO): -3}
-VALUES = (ONE, MINUS_ONE, MINUS_ZERO)
-
 
 def _lines(graph: Graph) -> Iterator[Line]:
     nodes = graph.nodes
@@ -127,18 +156,13 @@ def _lines(graph: Graph) -> Iterator[Line]:
         node = nodes[node_id]
         if node.op in ("input", "const"):
             continue
-        emission = lookup(node.op).emission
-        dtype = node.type.dtype
-        if dtype.startswith("float") and isinstance(emission, Scalar) and emission.expression in FUSED:
-            operands = tuple(
-                [node.args[p] if type(p) is int else CONSTANTS[repr(p)] for p in FUSED[emission.expression]]
-            )
-            yield Line(0, node_id, operands)
-        else:
-            key = instruction_key(node.op, tuple([nodes[a].type.dtype for a in node.args]), dtype)
-            yield Line(NUMBERS[key], node_id, node.args)
-        if dtype in ("float32", "int32"):
-            yield Line(NUMBERS[("round",) if dtype == "float32" else ("wrap",)], node_id, (node_id,))
+        pattern = _pattern_of(nodes, node)
+        assert pattern is not None, "it is a scalar program"
+        number, places, rounding = pattern
+        args = node.args
+        yield Line(number, node_id, args if places is None else tuple([args[p] if p >= 0 else p for p in places]))
+        if rounding is not None:
+            yield Line(rounding, node_id, (node_id,))
 
 
 class Registers:

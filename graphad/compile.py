@@ -23,7 +23,6 @@ from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.loops.scratch import block_bytes
 from graphad.plan.modes import Decision, Plan, fixed
-from graphad.report.explain import explain
 from passes.base import Pass
 from passes.inline import inline
 from passes.pipeline import DEFAULT, run_pipeline
@@ -320,6 +319,9 @@ class CompiledFunction:
             loops: show the loop nests, what each keeps in memory and why, bytes moved and operations.
             width: of the text, in characters.
         """
+        # Imported when first asked for: tables cost a tenth of the time to import graphad.
+        from graphad.report.explain import explain
+
         return explain(self, passes=passes, loops=loops, width=width)
 
     def __repr__(self) -> str:

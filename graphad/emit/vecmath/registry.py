@@ -7,6 +7,7 @@ Numba compiles them there.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -37,7 +38,6 @@ class Definition(NamedTuple):
     place: tuple[int, int]
     text: str
     reads: frozenset[str]
-    function: bool
 
 
 def _shortened(node: ast.stmt, lines: list[str]) -> str:
@@ -61,16 +61,20 @@ def _defined_name(node: ast.stmt) -> str | None:
     return None
 
 
+@cache
+def _text(index: int) -> str:
+    return (Path(__file__).parent / f"{FAMILIES[index]}.py").read_text(encoding="utf-8")
+
+
 def _family(index: int) -> Iterator[tuple[str, Definition]]:
-    text = (Path(__file__).parent / f"{FAMILIES[index]}.py").read_text(encoding="utf-8")
+    text = _text(index)
     lines = text.splitlines()
     for node in ast.parse(text).body:
         name = _defined_name(node)
         if name is None:
             continue
         reads = frozenset(inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name))
-        public = isinstance(node, ast.FunctionDef) and not name.startswith("_")
-        yield name, Definition((index, node.lineno), _shortened(node, lines), reads - {name}, public)
+        yield name, Definition((index, node.lineno), _shortened(node, lines), reads - {name})
 
 
 @cache
@@ -78,7 +82,10 @@ def _definitions() -> dict[str, Definition]:
     return {name: definition for index in range(len(FAMILIES)) for name, definition in _family(index)}
 
 
-FUNCTIONS: frozenset[str] = frozenset(name for name, definition in _definitions().items() if definition.function)
+# Found without parsing, which would take a tenth of the time to import graphad.
+FUNCTIONS: frozenset[str] = frozenset(
+    name for index in range(len(FAMILIES)) for name in re.findall(r"^def ([a-z]\w*)\(", _text(index), re.MULTILINE)
+)
 """The functions that generated code may call; `exp` takes and returns float64, `exp_f32` float32."""
 
 BOUNDS: dict[str, tuple[float, float]] = {

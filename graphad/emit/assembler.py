@@ -37,7 +37,7 @@ _COMPARISON = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", 
 _LOGIC = {"and": "and", "or": "or", "xor": "xor"}
 _INTRINSICS = {"abs": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint",
               "maximum": "maximum", "minimum": "minimum"}  # fmt: skip
-_FAST = "reassoc nsz arcp contract"
+_FAST = "nsz arcp contract"
 _engines: list[Any] = []
 _native = threading.RLock()
 

@@ -28,7 +28,7 @@ from graphad.testing.compiled import check_compiled
 from passes.pipeline import run_pipeline
 from tests.strategies import STEPS_WITH_INTEGERS, Case, cases
 
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def interpreted(graph: Graph) -> CompiledFunction:
@@ -152,6 +152,17 @@ def test_a_chain_of_large_values_needs_no_large_buffers() -> None:
     (steps,) = run._bound.values()
     assert any(isinstance(step.function, regions.Blocks) for step in steps.calls)
     assert max(steps.buffers) < 301 * 301 * 3 * 8
+
+
+def test_blocks_that_read_nothing_by_rows() -> None:
+    g = Graph("stretched")
+    s = g.input("s")
+    y: Any = np.sin(np.broadcast_to(s, (200_000,)) + 1.0)
+    g.output("y", y)
+    g.output("total", y.sum())
+    got = outputs_of(g, {"s": np.array(0.5)})
+    assert np.array_equal(got["y"], np.full(200_000, np.sin(1.5)))
+    np.testing.assert_allclose(got["total"], 200_000 * np.sin(1.5), rtol=1e-12)
 
 
 CONTRACTIONS = ("ij,jk->ik", "ij,kj->ki", "kij,nkj->nki", "nki,nkj->kij", "ij,j->i", "i,i->", "ij,ij->i")
@@ -361,7 +372,7 @@ def test_sizes_alternate_between_threads() -> None:
     def work(seed: int) -> None:
         rng = np.random.default_rng(seed)
         for _ in range(60):
-            x = rng.normal(size=int(rng.integers(1, 20)) * 1000)
+            x = rng.normal(size=int(rng.integers(1, 20)) * 10_000)  # up to 1.5 MB: in one go and by blocks
             value, gradient = f(x)
             if not (np.isclose(value, x @ x) and np.array_equal(gradient, 2.0 * x)):
                 wrong.append(seed)

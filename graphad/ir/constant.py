@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,3 +55,9 @@ class Constant:
         if self.array.ndim == 0:
             return repr(self.array.item())
         return f"Constant({self.array.dtype.name}{list(self.array.shape)})"
+
+
+@lru_cache(maxsize=1024, typed=True)
+def number_constant(value: float, dtype: str) -> Constant:
+    """The constant of a Python number other than zero (0.0 and -0.0 are one key, and two constants)."""
+    return Constant(np.array(value, dtype=dtype))

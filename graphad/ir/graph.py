@@ -19,7 +19,7 @@ import numpy as np
 
 from graphad.errors import DtypeError, GraphadError, GraphError, ShapeError, Source, describe
 from graphad.ir import sizes
-from graphad.ir.constant import Constant
+from graphad.ir.constant import Constant, number_constant
 from graphad.ir.operation import lookup
 from graphad.ir.sizes import Extent, Size
 from graphad.ir.types import Requirement, TensorType, as_dtype, as_shape
@@ -133,8 +133,10 @@ class Graph:
     def const(self, value: object, dtype: object = None) -> Variable:
         """A constant from a number or an array; equal constants of a graph are one node."""
         self._writable()
-        array = np.array(value, dtype=None if dtype is None else as_dtype(dtype))
-        constant = Constant(array)
+        if type(value) is float and type(dtype) is str and value:
+            constant = number_constant(value, as_dtype(dtype))
+        else:
+            constant = Constant(np.array(value, dtype=None if dtype is None else as_dtype(dtype)))
         known = self._constants.get(constant)
         if known is None:
             known = self._append(Node("const", (), (("value", constant),), constant.type, self._user_source()))

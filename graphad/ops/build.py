@@ -24,7 +24,17 @@ from graphad.ir.operation import (
     register,
 )
 from graphad.ir.sizes import Size
-from graphad.ir.types import Requirement, Shape, TensorType, as_dtype, as_float, broadcast, promote, scalar_dtype
+from graphad.ir.types import (
+    FLOATS,
+    Requirement,
+    Shape,
+    TensorType,
+    as_dtype,
+    as_float,
+    broadcast,
+    promote,
+    scalar_dtype,
+)
 from graphad.ir.variable import Variable, common_graph
 
 STEP = "it is constant between its jumps"
@@ -67,15 +77,35 @@ def astype(x: Variable, dtype: object) -> Variable:
 
 def promoted(*values: Any) -> tuple[Variable, ...]:
     """The values as variables of one graph and one dtype."""
+    plain = _plain(values)
+    if plain is not None:
+        return plain
     args = operands(*values)
     common = promote(*{a.dtype for a in args}) if len({a.dtype for a in args}) > 1 else args[0].dtype
     return tuple(astype(a, common) for a in args)
 
 
+def _plain(values: tuple[Any, ...]) -> tuple[Variable, ...] | None:
+    """Variables of one floating dtype and numbers, which most operands are, without asking twice; else None."""
+    first = values[0] if type(values[0]) is Variable else values[-1]
+    if type(first) is not Variable:
+        return None
+    graph, dtype = first.graph, first.dtype
+    if dtype not in FLOATS:
+        return None
+    for value in values:
+        if type(value) is Variable:
+            if value.graph is not graph or value.dtype != dtype:
+                return None
+        elif type(value) not in (int, float):
+            return None
+    return tuple([v if type(v) is Variable else graph.const(v, dtype) for v in values])
+
+
 def promoted_float(*values: Any) -> tuple[Variable, ...]:
     """Like `promoted`, with integers and truth values turned into float64."""
     args = promoted(*values)
-    return tuple(astype(a, as_float(a.dtype)) for a in args)
+    return args if args[0].dtype in FLOATS else tuple(astype(a, as_float(a.dtype)) for a in args)
 
 
 def same_dtype(types: tuple[TensorType, ...]) -> str:

@@ -216,3 +216,12 @@ def test_scans_along_the_outer_loop_stay_in_order() -> None:
     g.output("y", np.cumprod(np.cumsum(a, axis=0), axis=1))
     x = RANDOM.normal(size=(130, 4))
     np.testing.assert_allclose(unjitted(g)(a=x)["y"], np.cumprod(np.cumsum(x, axis=0), axis=1), rtol=1e-12)
+
+
+def test_sums_into_several_rows_have_loops_of_their_own() -> None:
+    graph, _ = five_point()
+    plan = schedule(inline(run_pipeline(transform.grad(graph, ["u"]))[0]))
+    (outer,) = [item for item in plan.program.body if isinstance(item, Loop)]
+    inner = [item for item in outer.body if isinstance(item, Loop)]
+    assert [len(loop.body) for loop in inner[1:]] == [1] * 5
+    assert not any(s.accumulates for s in inner[0].body if isinstance(s, Statement))

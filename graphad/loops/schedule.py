@@ -17,6 +17,7 @@ from graphad.loops.lower import lower
 from graphad.loops.place import Storage, place
 from graphad.loops.recompute import Recomputation
 from graphad.loops.registers import hoist_loads, split_accumulations
+from graphad.loops.rows import separate_rows
 from graphad.loops.scratch import Slot, slots
 from graphad.loops.strip import strip_mine
 from graphad.loops.widen import widen
@@ -53,6 +54,7 @@ def schedule(graph: Graph) -> Schedule:
         program.body = fuse(program, axes)
         storage = place(program, axes)
     interchange(program.body, axes, storage)
+    separate_rows(program, axes, storage)
     Delays(program, axes, storage).run()
     donate(program, axes, storage)
     widen(program, axes, storage)

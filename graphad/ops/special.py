@@ -129,9 +129,9 @@ erfc = unary_function("erfc", doc="1 - erf(x), accurate where it is small.")
 
 
 def _real_lgamma(x: Any) -> Any:
-    """SciPy's gammaln, with C's value inf at -inf, and -log |x| where its argument is so small that it overflows."""
+    """SciPy's gammaln, but -log |x| where its argument is so small that it overflows."""
     tiny = (x != 0) & (np.abs(x) < np.finfo(np.asarray(x).dtype).tiny)
-    return np.where(np.isinf(x), np.abs(x), np.where(tiny, -np.log(np.abs(x)), Scipy("gammaln")(x)))
+    return np.where(tiny, -np.log(np.abs(x)), Scipy("gammaln")(x))
 
 
 elementwise(

@@ -98,7 +98,7 @@ class _Finder:
     def __init__(self, graph: Graph) -> None:
         self.nodes = graph.nodes
         self.uses = use_counts(graph)
-        self.sums: dict[int, list[int]] = {}
+        self.depths: list[int] = []
 
     def find(self) -> dict[int, Plan]:
         """For the root of each sum and for each stack what it is made of."""
@@ -181,6 +181,8 @@ class _Finder:
 
     def term(self, root: int) -> Term | None:
         """The expression at a scalar taken apart; None where it is too large."""
+        if self._depth(root) > LARGEST:  # most states of a recurrence are, and need not be walked to see it
+            return None
         order: list[int] = []
         places: dict[int, int] = {}
         stack = [(root, False)]
@@ -208,6 +210,14 @@ class _Finder:
             leaves.append(node_id)
         operations = any(len(step) == 4 for step in steps)
         return Term((operations, tuple(steps)), tuple(leaves))
+
+    def _depth(self, node_id: int) -> int:
+        """The operations on the longest path inside an expression."""
+        if not self.depths:
+            for place, node in enumerate(self.nodes):
+                inside = self._elementwise(place)
+                self.depths.append(1 + max([self.depths[a] for a in node.args], default=0) if inside else 0)
+        return self.depths[node_id]
 
     def _elementwise(self, node_id: int) -> bool:
         node = self.nodes[node_id]

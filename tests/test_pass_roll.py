@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import numpy as np
 import pytest
 
@@ -138,3 +140,16 @@ def test_it_is_in_the_pipeline():
     optimized, statistics = run_pipeline(ga.transform.value_and_grad(rosenbrock(30)))
     assert "roll" in [s.name for s in statistics]
     assert len(optimized.nodes) < 800
+
+
+def test_a_long_recurrence_is_not_walked_for_every_term():
+    graph = ga.Graph("long")
+    a = graph.input("a")
+    total = a
+    for _ in range(4000):
+        a = np.sin(a) * 0.9
+        total = total + a
+    graph.output("y", total)
+    begun = process_time()
+    assert roll_terms(graph) is graph
+    assert process_time() - begun < 1.0  # 10 s where each term is walked up to its limit

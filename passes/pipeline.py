@@ -17,6 +17,7 @@ from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
 from passes.elements import StackElements
 from passes.fold import Fold
+from passes.mirror import Mirror
 from passes.roll import Roll
 from passes.shift import Shift
 from passes.simplify import Simplify
@@ -31,6 +32,7 @@ DEFAULT: tuple[Pass, ...] = (
     Simplify(),
     Fold(),
     CommonSubexpressions(),
+    Mirror(),
     Simplify(),
     Fold(),
     CommonSubexpressions(),

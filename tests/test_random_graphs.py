@@ -19,6 +19,7 @@ from passes.base import Pass
 from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
 from passes.fold import Fold
+from passes.mirror import Mirror
 from passes.pipeline import run_pipeline
 from passes.shift import Shift
 from passes.simplify import Simplify
@@ -26,7 +27,7 @@ from tests.strategies import STEPS_WITH_INTEGERS, cases
 from tests.unjitted import unjitted
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-PASSES: tuple[Pass, ...] = (CommonSubexpressions(), DeadCode(), Fold(), Shift(), Simplify())
+PASSES: tuple[Pass, ...] = (CommonSubexpressions(), DeadCode(), Fold(), Mirror(), Shift(), Simplify())
 
 
 def after_pipeline(graph: Graph) -> Callable[..., dict[str, Any]]:

@@ -145,10 +145,11 @@ class Axes:
         return sorted({self.find(a) for s in self.program.statements for a in s.axes if not self.unrolled(a)})
 
     def _order(self) -> list[int]:
-        """Fewest broken edges outermost, then as the arrays lie in memory, then the longest."""
+        """Fewest broken edges outermost, then as the arrays lie in memory, then the longest, then the fewest sums."""
         classes = self._loop_classes()
         broken = dict.fromkeys(classes, 0)
         layout = dict.fromkeys(classes, 0.0)
+        summed = dict.fromkeys(classes, 0)
         writers = self.program.writers()
         for reader in self.program.statements:
             if reader.kind == "call":
@@ -161,7 +162,10 @@ class Axes:
             for access in reader.accesses():
                 if access.var.fixed:
                     self._weigh(access, layout)
-        return sorted(classes, key=lambda c: (broken[c], layout[c], -self.size(c), c))
+            if reader.accumulates:
+                for c in (inside & summed.keys()) - {self.find(a) for a in reader.out.axes()}:
+                    summed[c] += 1
+        return sorted(classes, key=lambda c: (broken[c], layout[c], -self.size(c), summed[c], c))
 
     def _carried(self, written: Access, read: Access, axis: int) -> bool:
         return any(self.aligned(written, d) == axis and self.aligned(read, d) == axis for d in range(len(read.indices)))

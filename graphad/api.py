@@ -10,7 +10,7 @@ derivative graphs themselves come from `graphad.transform`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np  # noqa: F401  (for the examples)
 
@@ -20,7 +20,8 @@ from graphad.compile import CompiledFunction, Tier, compile_graph
 from graphad.emit.result import Packing, Record, pack_named
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
-from graphad.plan.modes import Mode, Plan, choose_mode, fixed
+from graphad.plan.modes import Mode, Plan, fixed
+from graphad.plan.segments import planned_jacobian
 from passes.base import Pass
 from passes.pipeline import DEFAULT, run_pipeline
 
@@ -130,6 +131,7 @@ def jacobian(
     of: Names = None,
     mode: Mode | None = None,
     *,
+    force: Mapping[str, Mode] | None = None,
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
 ) -> CompiledFunction:
@@ -138,8 +140,10 @@ def jacobian(
     Several outputs give a named tuple by output, several inputs one by input inside it.
 
     Arguments:
-        mode: "forward" or "reverse" for the whole graph; None: forward where the inputs have fewer elements than the
-            outputs at the sizes' hints. The choice and its reason are in `J.plan` and `J.explain()`.
+        mode: "forward" or "reverse" for the whole graph. None: the graph is cut into segments where that saves
+            multiplications at the sizes' hints, each with its own mode; otherwise forward where the inputs have fewer
+            elements than the outputs. The choice and its reason are in `J.plan` and `J.explain()`.
+        force: modes of single segments, such as `{"segment 2": "forward"}`, by their names in the plan.
 
     >>> import graphad as ga
     >>> g = ga.Graph("wave")
@@ -156,11 +160,10 @@ def jacobian(
     if mode not in (None, "forward", "reverse"):
         raise ArgumentError(describe(f"mode={mode!r}", expected='"forward", "reverse" or None'))
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
-    decision = choose_mode(graph, inputs, outputs, mode)
-    derived = transform.jacobian(_simplified(graph, passes), inputs, outputs, decision.choice)  # type: ignore[arg-type]
+    derived, decided = planned_jacobian(_simplified(graph, passes), inputs, outputs, mode, force)
     rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
     packing = pack_named("jacobian", outputs, rows, alone=_alone(of))
-    return compile_graph(derived, packing, Plan((decision,)), passes, tier)
+    return compile_graph(derived, packing, Plan(decided), passes, tier)
 
 
 def hessian(

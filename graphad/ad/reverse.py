@@ -14,12 +14,15 @@ from graphad.ir.operation import Custom, Elementwise, Multilinear, NotDifferenti
 from graphad.ir.variable import Variable
 
 
-def pull_back(graph: Graph, seeds: Mapping[int, Variable], targets: Sequence[int]) -> list[Variable | None]:
+def pull_back(
+    graph: Graph, seeds: Mapping[int, Variable], targets: Sequence[int], *, independent: bool = False
+) -> list[Variable | None]:
     """Add to an open graph the cotangents of `targets` for cotangents of some nodes.
 
     Arguments:
         seeds: for node ids their cotangents, of the nodes' types.
         targets: node ids.
+        independent: nothing is pulled through a target; otherwise a target's cotangent goes on to other targets.
 
     Returns one cotangent per target, None where no seeded node depends on it.
     """
@@ -32,7 +35,7 @@ def pull_back(graph: Graph, seeds: Mapping[int, Variable], targets: Sequence[int
         if node_id not in active or node_id not in sums.values:
             continue
         node = graph.nodes[node_id]
-        if node_id in wanted and not any(a in active for a in node.args):
+        if node_id in wanted and (independent or not any(a in active for a in node.args)):
             continue
         graph.set_source(node.source)
         _pull(graph, node_id, node, sums, active)

@@ -43,6 +43,30 @@ def node_bytes(graph: Graph, node_id: int) -> Extent:
     return _bytes(node, tuple([graph.nodes[a].type for a in node.args]))
 
 
+PRODUCTS = frozenset({"mul", "guarded_mul", "div", "square"})
+
+
+def node_multiplications(graph: Graph, node_id: int, values: Mapping[str, int]) -> int:
+    """Multiplications and divisions of a node at given sizes; those inside elementary functions do not count.
+
+    >>> g = Graph("f")
+    >>> x = g.input("x", shape=("n", 3))
+    >>> node_multiplications(g, (x / 2.0).id, {"n": 4}), node_multiplications(g, (x + 2.0).id, {"n": 4})
+    (12, 0)
+    """
+    node = graph.nodes[node_id]
+    if node.op == "einsum":
+        types = tuple([graph.nodes[a].type for a in node.args])
+        return sizes.evaluate(sizes.product(tuple(letter_extents(node, types).values())), values)
+    return sizes.evaluate(node.type.elements, values) if node.op in PRODUCTS else 0
+
+
+def graph_multiplications(graph: Graph, values: Mapping[str, int] | None = None) -> int:
+    """Multiplications and divisions of all nodes; `values` as for `graph_flops`."""
+    bound = typical_sizes(graph, values)
+    return sum(node_multiplications(graph, i, bound) for i in range(len(graph.nodes)))
+
+
 def graph_flops(
     graph: Graph, values: Mapping[str, int] | None = None, known: dict[Any, int] | None = None
 ) -> int:

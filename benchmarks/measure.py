@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.peers.table import make, missing, peers_of
 from benchmarks.problem import Array, Arrays, Case, Entrant, Problem
 from benchmarks.problems.table import PROBLEMS
+from benchmarks.roofline import fraction
 
 REPEATS = 9
 SAMPLE = 0.02  # seconds that one sample lasts at least
@@ -109,6 +110,11 @@ def measure_case(problem: Problem, case: Case, report: Callable[[str], None]) ->
     report(f"{problem.name} {case.label}: in turn")
     for name, samples in in_turn({n: e.call for n, e in entrants.items()}).items():
         rows[name] |= {"median": statistics.median(samples), "least": min(samples), "samples": samples}
+    flops = entrants["graphad"].flops if "graphad" in entrants else 0
+    if flops:
+        read, written = list(arrays.values()), found["graphad"]
+        seconds = rows["graphad"]["median"]
+        rows["graphad"]["roofline"] = fraction(seconds, flops, read, written, case.dtype)
     return {
         "label": case.label, "sizes": dict(case.sizes), "dtype": case.dtype, "rows": rows, "missing": absent,
         "failed": failed, "errors": _errors(problem, arrays, found, peers, absent), "tolerance": TOLERANCES[case.dtype],

@@ -35,11 +35,13 @@ class Entrant(NamedTuple):
     """A library made ready for one case.
 
     `call` computes once and waits for the result; `arrays` turns what it gave into NumPy arrays in the order of the
-    other entrants: value, then derivatives in the order of `wrt`.
+    other entrants: value, then derivatives in the order of `wrt`. `flops` are the floating-point operations of a call
+    by graphad's cost model, 0 where that is not known.
     """
 
     call: Callable[[], Any]
     arrays: Callable[[Any], list[Array]]
+    flops: int = 0
 
 
 @dataclass(frozen=True)

@@ -91,13 +91,14 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def steady_table(results: Sequence[Result]) -> str:
     """Times of graphad's call and the ratios of everyone else."""
-    rows = [["problem", "sizes", "graphad", *COLUMNS]]
+    rows = [["problem", "sizes", "graphad", "roofline", *COLUMNS]]
     for result in results:
         for case in result["cases"]:
             ours = case["rows"].get("graphad")
             time = duration(ours["median"]) if ours else "failed"
             ratios = [figure(ratio(case, name)) for name in COLUMNS]
-            rows.append([result["name"], case["label"] or "-", time, *ratios])
+            peak = f"{ours['roofline']:.0%}" if ours and "roofline" in ours else ""
+            rows.append([result["name"], case["label"] or "-", time, peak, *ratios])
     return aligned(rows)
 
 
@@ -147,7 +148,8 @@ def page(results: Sequence[Result]) -> str:
         "## Steady calls",
         "Time of graphad's checked call (median), and how many times as long the others take: above 1 graphad is "
         "faster. `graphad bound` is its kernel with arrays for the results at hand; `hand` is hand-written code with "
-        "the same vector mathematics.",
+        "the same vector mathematics. `roofline` is the least time in which this core could move arguments and results "
+        "once, or do the operations at BLAS's speed, over graphad's time: above 100 % where data stay in a cache.",
         steady_table(results),
         "## Seconds to the first answer",
         "Making, compiling and calling once. graphad's cache starts empty; cases of one dtype share one compilation.",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks import report, run
+from benchmarks import report, roofline, run
 from benchmarks.measure import in_turn, norm_error
 from benchmarks.peers import hand, ours, table
 from benchmarks.peers.dialect import numpy_dialect
@@ -140,3 +140,16 @@ def test_examples() -> None:
             continue
         found = doctest.testmod(importlib.import_module(module.name))
         assert found.failed == 0, module.name
+
+
+def test_roofline_takes_the_longer_of_traffic_and_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "peaks", lambda dtype: roofline.Peaks(bytes=1e9, flops=1e10))
+    x = np.zeros(1000)
+    assert roofline.fraction(1e-4, 0, [x], [x], "float64") == pytest.approx(0.16)
+    assert roofline.fraction(1e-4, 500_000, [x], [x], "float64") == pytest.approx(0.5)
+
+
+def test_peaks_are_measured() -> None:
+    found = roofline.peaks("float64")
+    assert 1e8 < found.bytes < 1e13
+    assert 1e8 < found.flops < 1e13

@@ -10,6 +10,8 @@ import numpy as np
 import graphad as ga
 from benchmarks.peers.dialect import graphad_dialect
 from benchmarks.problem import Arrays, Entrant, Problem, flat
+from graphad.analysis.cost import graph_flops
+from graphad.interpret import solve_sizes
 
 
 def build(problem: Problem, dtype: str = "float64") -> ga.Graph:
@@ -36,9 +38,12 @@ def entrants(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
 def calls(function: ga.CompiledFunction, arrays: Arrays) -> Mapping[str, Entrant]:
     """Both ways to call a compiled function; the kernel's results are compared as they lie in its arrays."""
     values = tuple(arrays.values())
+    names = [*function.graph.inputs]
+    extents = solve_sizes(function.graph, {n: v.shape for n, v in zip(names, values, strict=True)})
+    flops = graph_flops(function.optimized, extents)
     if not hasattr(function.kernel, "py_func"):
-        return {"graphad": Entrant(lambda: function(*values), flat)}
-    return {"graphad": Entrant(lambda: function(*values), flat), "graphad bound": bound(function, values)}
+        return {"graphad": Entrant(lambda: function(*values), flat, flops)}
+    return {"graphad": Entrant(lambda: function(*values), flat, flops), "graphad bound": bound(function, values)}
 
 
 def bound(function: ga.CompiledFunction, values: tuple[Any, ...]) -> Entrant:

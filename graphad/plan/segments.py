@@ -181,9 +181,11 @@ def compose(
 def _check_dependence(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> None:
     for output in of:
         for name in wrt:
-            if graph.outputs[output] not in active_nodes(graph, [graph.inputs[name]], [graph.outputs[output]]):
+            target = graph.outputs[output]
+            if target not in active_nodes(graph, [graph.inputs[name]], [target]):
                 what = f"output {output} does not depend on `{name}`"
-                raise DifferentiationError(describe(what, fix="leave it out of wrt: its derivative is zero"))
+                fix = "leave it out of wrt: its derivative is zero, also where only `floor` and the like depend on it"
+                raise DifferentiationError(describe(what, source=graph.nodes[target].source, fix=fix))
 
 
 def composed_jacobian(graph: Graph, composition: Composition, wrt: Names = None, of: Names = None) -> Graph:

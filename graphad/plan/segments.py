@@ -19,6 +19,7 @@ from graphad.plan.modes import Alternative, Decision, Mode, choose_mode
 
 FORBIDDEN = 10**18  # the cost of what `force` rules out
 MOST = 40  # segments of a chain; the widest cuts are given up first
+LARGEST = 3000  # nodes; finding cuts takes time with their square, and long scalar programs have none
 UNIT = "multiplications"
 
 
@@ -285,7 +286,7 @@ def planned_jacobian(
     """
     if mode is not None and force:
         raise ArgumentError(describe("`mode` and `force` are both given", fix="`mode` is for the graph as a whole"))
-    if mode is None:
+    if force or (mode is None and len(graph.nodes) <= LARGEST):
         composition = compose(graph, wrt, of, force)
         if force or composition.pays:
             return composed_jacobian(graph, composition, wrt, of), decisions(graph, composition, wrt, of)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import graphad as ga
+from benchmarks.peers.ours import build
+from benchmarks.problems.llsq import PROBLEM as LLSQ
 from graphad.ad import transform
 from graphad.interpret import interpret
 from graphad.ir.graph import Graph
@@ -225,3 +227,21 @@ def test_sums_into_several_rows_have_loops_of_their_own() -> None:
     inner = [item for item in outer.body if isinstance(item, Loop)]
     assert [len(loop.body) for loop in inner[1:]] == [1] * 5
     assert not any(s.accumulates for s in inner[0].body if isinstance(s, Statement))
+
+
+def test_of_two_loops_over_pairs_the_summed_one_is_inside() -> None:
+    g = ga.Graph("pairs")
+    x = g.input("x", "n")
+    g.output("f", np.exp(-((x[:, None] - x[None, :]) ** 2)).sum(axis=0))
+    plan = schedule(inline(g))
+    (outer,) = (item for item in plan.program.body if isinstance(item, Loop))
+    (inner,) = (item for item in outer.body if isinstance(item, Loop))
+    (total,) = (s for s in inner.body if isinstance(s, Statement) and s.accumulates)
+    assert not plan.storage[total.out.var].is_array
+
+
+def test_equal_sizes_do_not_turn_a_polynomial_inside_out() -> None:
+    """Points and coefficients are both 1000 at their hints; the points stay outside, in blocks."""
+    graph = run_pipeline(build(LLSQ))[0]
+    gradient = run_pipeline(transform.value_and_grad(graph, ["x"]))[0]
+    assert any(nest.nesting.startswith("n by 64") for nest in summarize(schedule(inline(gradient))))

@@ -145,7 +145,10 @@ class Axes:
         return sorted({self.find(a) for s in self.program.statements for a in s.axes if not self.unrolled(a)})
 
     def _order(self) -> list[int]:
-        """Fewest broken edges outermost, then as the arrays lie in memory, then the longest, then the fewest sums."""
+        """Fewest broken edges outermost, then as the arrays lie in memory, then the longest.
+
+        Of loops that are equal in all that, as over the two bodies of a pair, those with the fewest sums are outside.
+        """
         classes = self._loop_classes()
         broken = dict.fromkeys(classes, 0)
         layout = dict.fromkeys(classes, 0.0)
@@ -165,7 +168,15 @@ class Axes:
             if reader.accumulates:
                 for c in (inside & summed.keys()) - {self.find(a) for a in reader.out.axes()}:
                     summed[c] += 1
-        return sorted(classes, key=lambda c: (broken[c], layout[c], -self.size(c), summed[c], c))
+        order = sorted(classes, key=lambda c: (broken[c], layout[c], -self.size(c), c))
+        alike: dict[object, list[int]] = {}
+        for place, c in enumerate(order):
+            alike.setdefault((broken[c], layout[c], self.extent(c)), []).append(place)
+        for places in alike.values():
+            members = sorted((order[place] for place in places), key=lambda c: (summed[c], c))
+            for place, c in zip(places, members, strict=True):
+                order[place] = c
+        return order
 
     def _carried(self, written: Access, read: Access, axis: int) -> bool:
         return any(self.aligned(written, d) == axis and self.aligned(read, d) == axis for d in range(len(read.indices)))

@@ -1,7 +1,8 @@
 """The engine of `simplify` and `fold`: local rewrites, applied to every node once its operands are in final form.
 
 A rewrite looks at a node and at what lies below it, and makes its replacement with `Rewriter.make`, which applies
-the rewrites again to each node it adds. So one walk reaches a fixed point, at a cost linear in nodes.
+the rewrites again to each node it adds. So one walk reaches a fixed point, at a cost linear in nodes, but for rewrites
+that wait for a node to lose its other uses: where one of them was refused, another walk follows.
 """
 
 from __future__ import annotations
@@ -161,6 +162,7 @@ class Rewriter:
         self.fired = fired
         self.region = 0
         self.uses: dict[int, int] = {}
+        self.shared = False
         self.required: list[Requirement] = []
         self.worth: dict[tuple[Any, ...], tuple[Rewrite, ...]] = {}
 
@@ -210,8 +212,10 @@ class Rewriter:
         return None
 
     def used_once(self, node_id: int) -> bool:
-        """Whether a node has one use in the graph that is being rewritten."""
-        return self.uses.get(node_id, 1) <= 1
+        """Whether a node has one use in the graph that is being rewritten; `shared` notes that one had more."""
+        once = self.uses.get(node_id, 1) <= 1
+        self.shared = self.shared or not once
+        return once
 
     def fitted(self, node_id: int, kind: TensorType) -> int | None:
         """The node stretched to a shape, None where it has another dtype or does not stretch to it."""
@@ -270,6 +274,14 @@ def dispatch(rewrites: Sequence[Rewrite]) -> dict[str, tuple[Rewrite, ...]]:
 
 def apply_rewrites(graph: Graph, table: Mapping[str, Sequence[Rewrite]]) -> Graph:
     """The graph with all rewrites applied, without what they leave unused; the graph itself where none applies."""
+    changed, again = _walk(graph, table)
+    while again:
+        changed, again = _walk(changed, table)
+    return changed
+
+
+def _walk(graph: Graph, table: Mapping[str, Sequence[Rewrite]]) -> tuple[Graph, bool]:
+    """One walk along the nodes; and whether another may find more, because uses that refused a rewrite may be gone."""
     fired: list[str] = []
     rewriter: Rewriter | None = None
     counts = use_counts(graph)
@@ -286,6 +298,6 @@ def apply_rewrites(graph: Graph, table: Mapping[str, Sequence[Rewrite]]) -> Grap
 
     new = rebuild(graph, replace)
     if not fired or rewriter is None:
-        return graph
+        return graph, False
     new.requirements.extend(rewriter.required)
-    return remove_dead(new)
+    return remove_dead(new), rewriter.shared

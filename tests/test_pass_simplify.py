@@ -237,6 +237,17 @@ def test_golden():
     )
 
 
+def test_a_use_that_a_rewrite_removed_no_longer_stands_in_the_way_of_another():
+    graph = Graph("f")
+    x = graph.input("x", shape="n")
+    negative = -x
+    graph.output("y", x + negative)
+    graph.output("total", negative.sum())
+    after = simplify(graph)
+    assert [node.op for node in after.nodes] == ["input", "sub", "sum", "neg"]
+    assert simplify(after) is after
+
+
 def test_regions_and_lines_are_inherited():
     graph = Graph("f")
     x = graph.input("x")

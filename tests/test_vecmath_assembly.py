@@ -48,7 +48,7 @@ def loops(text: str) -> list[list[str]]:
 
 def packed_loops(text: str) -> list[list[str]]:
     """Loops that work on whole vector registers and store several numbers at once."""
-    store = re.compile(r"v?(mov[au]p[sd]|movdq[au]|extractf128\s+\$1,|cvtpd2ps[xy]?)\s+%[xyz]mm\d+, .*\(")
+    store = re.compile(r"v?(mov[au]p[sd]|movdq[au](8|16|32|64)?|extractf128\s+\$1,|cvtpd2ps[xy]?)\s+%[xyz]mm\d+, .*\(")
     return [body for body in loops(text) if any(map(store.match, body)) and re.search("%[yz]mm", " ".join(body))]
 
 

@@ -7,6 +7,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# The libraries that `make bench` compares with ask for older versions of some others: they get an environment of their own.
+RIVALS := $(VENV)-bench
 JOBS   ?= 2
 # Tests and timings run in parallel processes: one BLAS thread each.
 THREADS := OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
@@ -28,23 +30,30 @@ unit: $(VENV)/.installed-test
 	$(THREADS) $(BIN)/python -m pytest -q -n $(JOBS)
 
 # Sets its processes to one thread and one core itself.
-bench: $(VENV)/.installed-bench
-	$(BIN)/python -m benchmarks.run $(PROBLEMS)
+bench: $(RIVALS)/.installed-bench
+	$(RIVALS)/bin/python -m benchmarks.run $(PROBLEMS)
 
 # Pages that are generated from the code.
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m graphad.report.operations docs/ops.md
 
-$(VENV)/.created:
+%/.created:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "graphad needs Python >= 3.11: make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(@D)
 	touch $@
+
+define install
+$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+touch $@
+endef
 
 $(VENV)/.installed-%: $(VENV)/.created pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
-	touch $@
+	$(install)
 
-.PRECIOUS: $(VENV)/.installed-plot $(VENV)/.installed-test $(VENV)/.installed-bench
+$(RIVALS)/.installed-%: $(RIVALS)/.created pyproject.toml
+	$(install)
+
+.PRECIOUS: $(VENV)/.created $(RIVALS)/.created $(VENV)/.installed-plot $(VENV)/.installed-test $(RIVALS)/.installed-bench
 
 clean:
-	rm -rf $(VENV) build dist graphad.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(RIVALS) build dist graphad.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,7 +20,7 @@ from graphad.compile import CompiledFunction, Tier, compile_graph
 from graphad.emit.result import Packing, Record, pack_named
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
-from graphad.plan.modes import Mode, Plan, fixed
+from graphad.plan.modes import Mode, Plan, fixed, uniform
 from graphad.plan.segments import planned_jacobian
 from passes.base import Pass
 from passes.pipeline import DEFAULT, run_pipeline
@@ -60,8 +60,9 @@ def grad(
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = pack_named("gradient", inputs, parts, alone=_alone(wrt))
-    derived = transform.grad(_simplified(graph, passes), inputs, output)
-    return compile_graph(derived, packing, _gradient_plan(inputs, output), passes, tier)
+    simple = _simplified(graph, passes)
+    plan = _gradient_plan(simple, inputs, output)
+    return compile_graph(transform.grad(simple, inputs, output), packing, plan, passes, tier)
 
 
 def value_and_grad(
@@ -79,8 +80,9 @@ def value_and_grad(
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = Record((output, pack_named("gradient", inputs, parts, alone=_alone(wrt))))
-    derived = transform.value_and_grad(_simplified(graph, passes), inputs, output)
-    return compile_graph(derived, packing, _gradient_plan(inputs, output), passes, tier)
+    simple = _simplified(graph, passes)
+    plan = _gradient_plan(simple, inputs, output)
+    return compile_graph(transform.value_and_grad(simple, inputs, output), packing, plan, passes, tier)
 
 
 def jvp(
@@ -98,10 +100,9 @@ def jvp(
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
     values = pack_named("value", outputs, outputs, alone=_alone(of))
     tangents = pack_named("tangent", outputs, [fresh(graph, f"{n}_dot") for n in outputs], alone=_alone(of))
-    plan = Plan((fixed(f"jvp of {', '.join(outputs)}", "forward", "one tangent is pushed: one forward sweep"),))
-    return compile_graph(
-        transform.jvp(_simplified(graph, passes), inputs, outputs), Record((values, tangents)), plan, passes, tier
-    )
+    simple, reason = _simplified(graph, passes), "one tangent is pushed: one forward sweep"
+    plan = uniform(f"jvp of {', '.join(outputs)}", "forward", reason, simple, inputs, outputs)
+    return compile_graph(transform.jvp(simple, inputs, outputs), Record((values, tangents)), plan, passes, tier)
 
 
 def vjp(
@@ -119,10 +120,9 @@ def vjp(
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
     values = pack_named("value", outputs, outputs, alone=_alone(of))
     gradients = pack_named("gradient", inputs, [fresh(graph, f"{n}_bar") for n in inputs], alone=_alone(wrt))
-    plan = Plan((fixed(f"vjp of {', '.join(outputs)}", "reverse", "one cotangent is pulled: one reverse sweep"),))
-    return compile_graph(
-        transform.vjp(_simplified(graph, passes), inputs, outputs), Record((values, gradients)), plan, passes, tier
-    )
+    simple, reason = _simplified(graph, passes), "one cotangent is pulled: one reverse sweep"
+    plan = uniform(f"vjp of {', '.join(outputs)}", "reverse", reason, simple, inputs, outputs)
+    return compile_graph(transform.vjp(simple, inputs, outputs), Record((values, gradients)), plan, passes, tier)
 
 
 def jacobian(
@@ -160,10 +160,10 @@ def jacobian(
     if mode not in (None, "forward", "reverse"):
         raise ArgumentError(describe(f"mode={mode!r}", expected='"forward", "reverse" or None'))
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
-    derived, decided = planned_jacobian(_simplified(graph, passes), inputs, outputs, mode, force)
+    derived, plan = planned_jacobian(_simplified(graph, passes), inputs, outputs, mode, force)
     rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
     packing = pack_named("jacobian", outputs, rows, alone=_alone(of))
-    return compile_graph(derived, packing, Plan(decided), passes, tier)
+    return compile_graph(derived, packing, plan, passes, tier)
 
 
 def hessian(
@@ -185,10 +185,10 @@ def hessian(
     rows: list[Packing] = [
         pack_named("row", inputs, [f"d2{output}_d{a}_d{b}" for b in inputs], alone=_alone(wrt)) for a in inputs
     ]
-    reason = "one forward sweep per input element through the reverse gradient"
-    plan = Plan((fixed(f"d2{output}/d({', '.join(inputs)})2", "forward over reverse", reason),))
+    simple, reason = _simplified(graph, passes), "one forward sweep per input element through the reverse gradient"
+    plan = uniform(f"d2{output}/d({', '.join(inputs)})2", "forward over reverse", reason, simple, inputs, [output])
     packing = pack_named("hessian", inputs, rows, alone=_alone(wrt))
-    return compile_graph(transform.hessian(_simplified(graph, passes), inputs, output), packing, plan, passes, tier)
+    return compile_graph(transform.hessian(simple, inputs, output), packing, plan, passes, tier)
 
 
 def hvp(
@@ -205,9 +205,9 @@ def hvp(
     """
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     packing = pack_named("product", inputs, [f"Hv_{n}" for n in inputs], alone=_alone(wrt))
-    reason = "one tangent through the reverse gradient: no Hessian is formed"
-    plan = Plan((fixed(f"Hessian of {output} times vector", "forward over reverse", reason),))
-    return compile_graph(transform.hvp(_simplified(graph, passes), inputs, output), packing, plan, passes, tier)
+    simple, reason = _simplified(graph, passes), "one tangent through the reverse gradient: no Hessian is formed"
+    plan = uniform(f"Hessian of {output} times vector", "forward over reverse", reason, simple, inputs, [output])
+    return compile_graph(transform.hvp(simple, inputs, output), packing, plan, passes, tier)
 
 
 def _simplified(graph: Graph, passes: Sequence[Pass]) -> Graph:
@@ -219,6 +219,6 @@ def _alone(names: Names) -> bool:
     return names is None or isinstance(names, str)
 
 
-def _gradient_plan(inputs: Sequence[str], output: str) -> Plan:
+def _gradient_plan(graph: Graph, inputs: Sequence[str], output: str) -> Plan:
     reason = "one scalar output: one reverse sweep gives every element"
-    return Plan((fixed(f"d{output}/d({', '.join(inputs)})", "reverse", reason),))
+    return uniform(f"d{output}/d({', '.join(inputs)})", "reverse", reason, graph, inputs, [output])

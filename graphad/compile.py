@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -185,7 +185,7 @@ class CompiledFunction:
         """What was decided while the graph was derived, and about the tier where it is not the usual one."""
         if self.recipe.tier == "compiled":
             return self.recipe.plan
-        return Plan((*self.recipe.plan.decisions, self._tier()))
+        return replace(self.recipe.plan, decisions=(*self.recipe.plan.decisions, self._tier()))
 
     def _tier(self) -> Decision:
         asked = f"tier={self.recipe.tier!r} was asked for"

@@ -11,6 +11,7 @@ import pytest
 
 import graphad as ga
 from graphad.analysis.cost import graph_multiplications
+from graphad.plan.modes import active_nodes, between
 from graphad.plan.segments import compose, composed_jacobian, cuts, formula
 from passes.pipeline import run_pipeline
 
@@ -181,3 +182,38 @@ def test_where_no_cut_pays_a_uniform_mode_is_taken() -> None:
     composition = compose(g, ["x0"], ["y"])
     assert composition.pays == (chosen.choice == "composed")
     assert re.fullmatch(r"[J0-9 ><*()\[\]]+", formula(composition.tree))
+
+
+def test_the_plan_names_the_nodes_of_every_segment() -> None:
+    """Each node that carries derivatives belongs to one segment; elements in and out are those of the cuts."""
+    plan = ga.jacobian(build(three, ((20,), (3, 20), (20, 3))), wrt="x0", tier="interpreted").plan
+    graph = plan.graph
+    assert graph is not None
+    named = [node_id for segment in plan.segments for node_id in segment.nodes]
+    assert len(named) == len(set(named))
+    assert set(named) == set(active_nodes(graph, [graph.inputs["x0"]], [graph.outputs["y"]])) - {graph.inputs["x0"]}
+    assert [(s.inputs, s.outputs) for s in plan.segments] == [(20, 20), (20, 3), (3, 3), (3, 20), (20, 20)]
+
+
+def test_between_leads_through_no_source_twice() -> None:
+    """`inner` is used by the source `b` only, so it lies before the cut, although the other source reaches it."""
+    g = ga.Graph("passed")
+    x = g.input("x")
+    a = np.sin(x)
+    inner = np.exp(a)
+    b = np.cos(inner)
+    g.output("y", a * b)
+    assert between(g, [a.id, b.id], [g.outputs["y"]]) == (g.outputs["y"],)
+    assert between(g, [x.id], [a.id, b.id]) == (a.id, inner.id, b.id)
+
+
+@pytest.mark.parametrize("derive", [ga.grad, ga.value_and_grad, ga.hvp, ga.hessian, ga.jvp, ga.vjp])
+def test_uniform_plans_name_their_nodes(derive: Callable[..., ga.CompiledFunction]) -> None:
+    g = ga.Graph("sum_of_cubes")
+    x, k = g.input("x", shape="n"), g.input("k")
+    g.output("y", (x**3).sum() * (k * k))
+    plan = derive(g, "x", "y", tier="interpreted").plan
+    (segment,) = plan.segments
+    assert plan.graph is not None
+    assert [plan.graph.nodes[v].op for v in segment.nodes][-2:] == ["sum", "mul"]  # k * k is left out
+    assert (str(segment.inputs), segment.outputs) == ("n", 1)

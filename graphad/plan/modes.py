@@ -11,7 +11,7 @@ from typing import Literal
 
 from graphad.analysis.cost import TYPICAL
 from graphad.ir import sizes
-from graphad.ir.graph import Graph
+from graphad.ir.graph import Graph, keep
 from graphad.ir.sizes import Extent
 
 Mode = Literal["forward", "reverse"]
@@ -31,7 +31,9 @@ class Alternative:
 class Decision:
     """What was decided, among what, and why.
 
-    `threshold` says at which sizes the decision would be another one; empty where it never is.
+    `threshold` says at which sizes the decision would be another one; empty where it never is. `nodes` are those of the
+    plan's graph that the decision is about, in order, none where it is about the function as a whole; `inputs` and
+    `outputs` count the elements that go in and come out there, None where that says nothing.
     """
 
     subject: str
@@ -39,13 +41,25 @@ class Decision:
     alternatives: tuple[Alternative, ...]
     reason: str
     threshold: str = ""
+    nodes: tuple[int, ...] = ()
+    inputs: Extent | None = None
+    outputs: Extent | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All decisions about a compiled function, in the order in which they were made."""
+    """All decisions about a compiled function, in the order in which they were made.
+
+    `graph` is the graph that was differentiated, after passes: the nodes of decisions are its nodes.
+    """
 
     decisions: tuple[Decision, ...] = ()
+    graph: Graph | None = None
+
+    @property
+    def segments(self) -> tuple[Decision, ...]:
+        """The decisions about parts of the graph: those that name nodes."""
+        return tuple(decision for decision in self.decisions if decision.nodes)
 
 
 def choose_mode(graph: Graph, wrt: Sequence[str], of: Sequence[str], mode: Mode | None = None) -> Decision:
@@ -62,8 +76,8 @@ def choose_mode(graph: Graph, wrt: Sequence[str], of: Sequence[str], mode: Mode 
     >>> choose_mode(g, ["x"], ["y"]).choice
     'reverse'
     """
-    columns = _elements(graph, [graph.inputs[n] for n in wrt])
-    rows = _elements(graph, [graph.outputs[n] for n in of])
+    columns = elements(graph, [graph.inputs[n] for n in wrt])
+    rows = elements(graph, [graph.outputs[n] for n in of])
     at = {name: graph.hints.get(name, TYPICAL) for name in sorted(sizes.names(columns) | sizes.names(rows))}
     forward, reverse = sizes.evaluate(columns, at), sizes.evaluate(rows, at)
     alternatives = (
@@ -71,13 +85,14 @@ def choose_mode(graph: Graph, wrt: Sequence[str], of: Sequence[str], mode: Mode 
         Alternative("reverse", str(rows), reverse, "sweeps, one per output element"),
     )
     subject = f"d({', '.join(of)})/d({', '.join(wrt)})"
+    part = differentiated(graph, wrt, of)
     if mode is not None:
-        return Decision(subject, mode, alternatives, f"mode={mode!r} was asked for")
+        return Decision(subject, mode, alternatives, f"mode={mode!r} was asked for", "", part, columns, rows)
     choice: Mode = "forward" if forward < reverse else "reverse"
     relation = "<" if forward < reverse else ">" if forward > reverse else "="
     reason = f"{_counted(columns, forward)} input elements {relation} {_counted(rows, reverse)} output elements"
-    assumed = _assumed(graph, at)
-    return Decision(subject, choice, alternatives, reason + assumed, _threshold(choice, columns, rows))
+    threshold = _threshold(choice, columns, rows)
+    return Decision(subject, choice, alternatives, reason + _assumed(graph, at), threshold, part, columns, rows)
 
 
 def fixed(subject: str, choice: str, reason: str) -> Decision:
@@ -85,7 +100,42 @@ def fixed(subject: str, choice: str, reason: str) -> Decision:
     return Decision(subject, choice, (), reason)
 
 
-def _elements(graph: Graph, ids: Sequence[int]) -> Extent:
+def uniform(subject: str, choice: str, reason: str, graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> Plan:
+    """The plan of a derivative that has one mode for the graph as a whole and leaves no alternative."""
+    inputs, outputs = [graph.inputs[n] for n in wrt], [graph.outputs[n] for n in of]
+    part, ends = differentiated(graph, wrt, of), (elements(graph, inputs), elements(graph, outputs))
+    return Plan((Decision(subject, choice, (), reason, "", part, *ends),), graph)
+
+
+def differentiated(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> tuple[int, ...]:
+    """The operations through which derivatives of `of` by `wrt` go, in order."""
+    sources = [graph.inputs[n] for n in wrt]
+    return between(graph, sources, [graph.outputs[n] for n in of])
+
+
+def active_nodes(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -> list[int]:
+    """The nodes on paths from sources to targets that carry derivatives, in order."""
+    needed, reached = keep(graph, targets), set(sources)
+    for node_id, node in enumerate(graph.nodes):
+        if node.type.is_float and any(a in reached for a in node.args):
+            reached.add(node_id)
+    return sorted(needed & reached)
+
+
+def between(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -> tuple[int, ...]:
+    """The nodes on paths from sources to targets that carry derivatives and lead through no source twice, in order."""
+    active, found = set(active_nodes(graph, sources, targets)).difference(sources), set[int]()
+    stack = list(targets)
+    while stack:
+        node_id = stack.pop()
+        if node_id in active and node_id not in found:
+            found.add(node_id)
+            stack.extend(graph.nodes[node_id].args)
+    return tuple(sorted(found))
+
+
+def elements(graph: Graph, ids: Sequence[int]) -> Extent:
+    """The elements of some nodes together."""
     total: Extent = 0
     for node_id in ids:
         total = total + graph.nodes[node_id].type.elements

@@ -15,7 +15,7 @@ from graphad.ir.graph import Graph, keep, rebuild
 from graphad.ir.operation import Elementwise, lookup
 from graphad.plan.chains import Factor, Tree, best_tree
 from graphad.plan.compose import Composer, Segment, direct_block, sweep_nodes
-from graphad.plan.modes import Alternative, Decision, Mode, choose_mode
+from graphad.plan.modes import Alternative, Decision, Mode, Plan, active_nodes, between, choose_mode, elements
 
 FORBIDDEN = 10**18  # the cost of what `force` rules out
 MOST = 40  # segments of a chain; the widest cuts are given up first
@@ -45,15 +45,6 @@ class Composition:
     def pays(self) -> bool:
         """Whether it saves more than a tenth of the better uniform mode."""
         return 10 * self.tree.cost < 9 * min(self.forward, self.reverse)
-
-
-def active_nodes(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -> list[int]:
-    """The nodes on paths from sources to targets that carry derivatives, in order."""
-    needed, reached = keep(graph, targets), set(sources)
-    for node_id, node in enumerate(graph.nodes):
-        if node.type.is_float and any(a in reached for a in node.args):
-            reached.add(node_id)
-    return sorted(needed & reached)
 
 
 def cuts(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -> list[tuple[int, ...]]:
@@ -217,11 +208,14 @@ def decisions(graph: Graph, composition: Composition, wrt: Sequence[str], of: Se
     reason = f"fewest {UNIT}: {formula(composition.tree)}"
     if composition.pays is False:
         reason = f"segments were forced: {formula(composition.tree)}"
-    found = [Decision(f"d({', '.join(of)})/d({', '.join(wrt)})", "composed", options, reason)]
+    subject = f"d({', '.join(of)})/d({', '.join(wrt)})"
+    ends = [elements(graph, cut) for cut in (composition.segments[0].sources, composition.segments[-1].targets)]
+    found = [Decision(subject, "composed", options, reason, inputs=ends[0], outputs=ends[1])]
     modes = _modes(composition.tree)
     labels = {i: name for name, i in graph.inputs.items()} | {i: name for name, i in graph.outputs.items()}
     for index, (segment, factor) in enumerate(zip(composition.segments, composition.factors, strict=True)):
-        ends = [", ".join(labels.get(v, f"%{v}") for v in cut) for cut in (segment.sources, segment.targets)]
+        cuts_of = (segment.sources, segment.targets)
+        start, end = (", ".join(labels.get(v, f"%{v}") for v in cut) for cut in cuts_of)
         costs = tuple(
             Alternative(mode, f"{count} x {one}", value, UNIT)
             for mode, count, one, value in (
@@ -235,7 +229,8 @@ def decisions(graph: Graph, composition: Composition, wrt: Sequence[str], of: Se
             "direct": "one contraction: its Jacobian is the other operand",
             "general": f"{factor.inputs} -> {factor.outputs} elements",
         }[segment.kind]
-        found.append(Decision(f"segment {index + 1}: {ends[0]} -> {ends[1]}", modes[index], costs, why))
+        part, counts = between(graph, *cuts_of), [elements(graph, cut) for cut in cuts_of]
+        found.append(Decision(f"segment {index + 1}: {start} -> {end}", modes[index], costs, why, "", part, *counts))
     return tuple(found)
 
 
@@ -276,7 +271,7 @@ def planned_jacobian(
     of: Sequence[str],
     mode: Mode | None = None,
     force: Mapping[str, Mode] | None = None,
-) -> tuple[Graph, tuple[Decision, ...]]:
+) -> tuple[Graph, Plan]:
     """The derivative graph of dense Jacobians and what was decided about it.
 
     Composed of segments where that saves more than a tenth of the multiplications of the better uniform mode, or where
@@ -289,7 +284,7 @@ def planned_jacobian(
     if force or (mode is None and len(graph.nodes) <= LARGEST):
         composition = compose(graph, wrt, of, force)
         if force or composition.pays:
-            return composed_jacobian(graph, composition, wrt, of), decisions(graph, composition, wrt, of)
+            return composed_jacobian(graph, composition, wrt, of), Plan(decisions(graph, composition, wrt, of), graph)
     decision = choose_mode(graph, wrt, of, mode)
     uniform: Mode = "forward" if decision.choice == "forward" else "reverse"
-    return transform.jacobian(graph, wrt, of, uniform), (decision,)
+    return transform.jacobian(graph, wrt, of, uniform), Plan((decision,), graph)

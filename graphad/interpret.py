@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from graphad.errors import ShapeError, describe
 from graphad.ir import sizes
 from graphad.ir.apply import bind_arguments
-from graphad.ir.graph import Graph, extent_parameters, keep
+from graphad.ir.bodies import extent_parameters
+from graphad.ir.graph import Graph, keep
 from graphad.ir.operation import lookup
 from graphad.ir.sizes import Extent, Size
 
@@ -42,16 +44,57 @@ def evaluate(
     graph: Graph, values: Mapping[int, NDArray[Any]], bound: Mapping[str, int], targets: Mapping[str, int]
 ) -> dict[str, NDArray[Any]]:
     """Values of some nodes for values of others; `bound` gives the named sizes."""
-    known: dict[int, Any] = dict(values)
-    with np.errstate(all="ignore"):
-        for node_id in sorted(keep(graph, targets.values())):
-            if node_id in known:
-                continue
-            node = graph.nodes[node_id]
-            params = dict(extent_parameters(node.params, lambda e: sizes.evaluate(e, bound)))
-            result = lookup(node.op).reference(*[known[a] for a in node.args], **params)
-            known[node_id] = np.asarray(result)
-    return {name: np.array(known[i]) for name, i in targets.items()}
+    found = Prepared(graph, values, bound, tuple(targets.values())).run(values)
+    return dict(zip(targets, map(np.array, found), strict=True))
+
+
+class Prepared:
+    """Some nodes of a graph, ready to be evaluated many times for values of others.
+
+    Arguments:
+        given: the nodes whose values are given at each run.
+        bound: the named sizes.
+        targets: the nodes whose values are wanted.
+    """
+
+    def __init__(self, graph: Graph, given: Iterable[int], bound: Mapping[str, int], targets: Sequence[int]) -> None:
+        self.given = tuple(given)
+        self.targets = targets
+        self.steps: list[tuple[int, Callable[..., Any], tuple[int, ...], dict[str, Any]]] = []
+        here = set(self.given)
+        for node_id in sorted(keep(graph, targets)):
+            if node_id not in here:
+                node = graph.nodes[node_id]
+                params = dict(extent_parameters(node.params, lambda e: sizes.evaluate(e, bound)))
+                self.steps.append((node_id, lookup(node.op).reference, node.args, params))
+
+    def run(self, values: Mapping[int, Any]) -> tuple[Any, ...]:
+        """The values of the targets: arrays, and tuples of arrays for nodes with several results."""
+        known: dict[int, Any] = dict(values)
+        with np.errstate(all="ignore"):
+            for node_id, reference, args, params in self.steps:
+                result = reference(*[known[a] for a in args], **params)
+                known[node_id] = result if type(result) is tuple else np.asarray(result)
+        return tuple([known[i] for i in self.targets])
+
+
+@lru_cache(maxsize=256)
+def prepared_body(body: Graph) -> Prepared:
+    """A body whose extents are all integers, ready to be run."""
+    return Prepared(body, body.inputs.values(), {}, tuple(body.outputs.values()))
+
+
+def run_body(body: Graph, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """The results of a body whose extents are all integers, for its inputs in order.
+
+    >>> g = Graph("double")
+    >>> x = g.input("x")
+    >>> g.output("y", x + x)
+    >>> run_body(g.freeze(), [np.array(2.0)])
+    (array(4.),)
+    """
+    ready = prepared_body(body)
+    return ready.run(dict(zip(ready.given, arrays, strict=True)))
 
 
 def solve_sizes(graph: Graph, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:

@@ -20,7 +20,8 @@ from graphad.emit.numpy_calls import Call, call_of
 from graphad.emit.regions import Blocks, Item, Region, arranged, in_planes
 from graphad.interpret import solve_sizes
 from graphad.ir import sizes
-from graphad.ir.graph import Graph, extent_parameters, keep
+from graphad.ir.bodies import extent_parameters
+from graphad.ir.graph import Graph, keep
 from graphad.ir.types import TensorType
 
 LARGE = 1 << 15  # bytes of a value from which on it lies in a buffer

@@ -8,7 +8,8 @@ from typing import Any
 
 from graphad.errors import ArgumentError, ShapeError, describe
 from graphad.ir import sizes
-from graphad.ir.graph import Graph, Node, extent_parameters, keep, rebuild
+from graphad.ir.bodies import extent_parameters
+from graphad.ir.graph import Graph, Node, keep, rebuild
 from graphad.ir.sizes import Extent, Size
 from graphad.ir.types import Requirement
 from graphad.ir.variable import Variable, common_graph

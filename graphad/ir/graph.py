@@ -21,7 +21,7 @@ from graphad.errors import DtypeError, GraphadError, GraphError, ShapeError, Sou
 from graphad.ir import sizes
 from graphad.ir.constant import Constant, number_constant
 from graphad.ir.operation import lookup
-from graphad.ir.sizes import Extent, Size
+from graphad.ir.sizes import Size
 from graphad.ir.types import Requirement, TensorType, as_dtype, as_shape
 from graphad.ir.variable import Variable
 
@@ -104,6 +104,7 @@ class Graph:
         self._inferred: dict[Any, tuple[TensorType, tuple[Requirement, ...]]] = {}
         self._dag: nx.DiGraph[int] | None = None
         self._constants: dict[Constant, int] = {}
+        self._digest = ""
 
     # ------------------------------------------------------------------ building
 
@@ -346,7 +347,10 @@ class Graph:
         """A hash of the structure, the same in every process: names, types, operations; not lines."""
         from graphad.ir.equal import digest
 
-        return digest(self)
+        if not self.frozen:
+            return digest(self)
+        self._digest = self._digest or digest(self)  # graphs are parameters of loops, which are hashed often
+        return self._digest
 
     def __eq__(self, other: object) -> bool:
         from graphad.ir.equal import equal
@@ -367,7 +371,7 @@ class Graph:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        state["_dag"], state["_inferred"] = None, {}
+        state["_dag"], state["_inferred"], state["_digest"] = None, {}, ""
         return state
 
     # ------------------------------------------------------------------ inside
@@ -479,16 +483,3 @@ def rebuild(
     new.inputs = {name: new_id[i] for name, i in graph.inputs.items()}
     new.outputs = {name: new_id[i] for name, i in graph.outputs.items()}
     return new
-
-
-def extent_parameters(params: Frozen, change: Callable[[Extent], Extent]) -> Frozen:
-    """Parameters with every extent in them (also inside tuples) changed."""
-    return tuple((name, _change(value, change)) for name, value in params)
-
-
-def _change(value: Any, change: Callable[[Extent], Extent]) -> Any:
-    if isinstance(value, Size):
-        return change(value)
-    if type(value) is tuple:
-        return tuple(_change(v, change) for v in value)
-    return value

@@ -72,7 +72,17 @@ class NotDifferentiable:
     reason: str
 
 
-Derivative: TypeAlias = Elementwise | Linear | Multilinear | Custom | NotDifferentiable
+@dataclass(frozen=True)
+class Bodies:
+    """Derivative of an operation with bodies: its rules differentiate the bodies, and stand in `graphad.ad`."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Derivative of taking one of several results: the same of their tangents and cotangents."""
+
+
+Derivative: TypeAlias = Elementwise | Linear | Multilinear | Custom | NotDifferentiable | Bodies | Projection
 
 
 @dataclass(frozen=True)

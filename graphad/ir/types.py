@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,36 @@ class TensorType(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+class TupleType(TensorType):
+    """What a node with several results holds; `item` takes one of them out.
+
+    To a reader who asks only for a tensor it is a scalar of dtype "tuple" without a derivative.
+
+    >>> pair = TupleType((TensorType("float64", (3,)), TensorType("int64", ())))
+    >>> str(pair), pair.dtype, pair.shape, pair.is_float
+    ('(float64[3], int64[])', 'tuple', (), False)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, items: Iterable[TensorType]) -> TupleType:
+        return tuple.__new__(cls, ("tuple", (), tuple(items)))
+
+    @property
+    def items(self) -> tuple[TensorType, ...]:
+        """The types of the results, in order."""
+        items: tuple[TensorType, ...] = tuple(self)[2]  # type: ignore[misc]
+        return items
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (TupleType, (self.items,))
+
+    def __str__(self) -> str:
+        return f"({', '.join(map(str, self.items))}{',' if len(self.items) == 1 else ''})"
+
+    __repr__ = __str__
 
 
 class Requirement(NamedTuple):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import base64
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,16 @@ from numpy.typing import NDArray
 from graphad.errors import ShapeError, TextError, describe
 from graphad.ir.constant import Constant
 from graphad.ir.sizes import Size
-from graphad.ir.types import DTYPES, TensorType
+from graphad.ir.types import DTYPES, TensorType, TupleType
 
 INLINE = 32  # constants of more elements are written as base64
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a line says of a graph that is written below it: its name."""
+
+    name: str
 
 
 def write_params(params: tuple[tuple[str, Any], ...]) -> str:
@@ -43,6 +52,8 @@ def write_value(value: Any) -> str:
         return str(value)
     if isinstance(value, Constant):
         return f"constant({str(value.type)!r}, {write_constant(value)!r})"
+    if isinstance(value, Body):
+        return f"graph({value.name})"
     if type(value).__name__ == "Graph":
         from graphad.ir.text import to_text
 
@@ -53,7 +64,7 @@ def write_value(value: Any) -> str:
 
 
 def read_params(text: str) -> tuple[tuple[str, Any], ...]:
-    """The parameters that `write_params` wrote, without the braces."""
+    """The parameters that `write_params` wrote, without the braces; bodies as `Body` where they are only named."""
     try:
         parsed = ast.parse(f"f({text})", mode="eval").body
     except SyntaxError as error:
@@ -71,6 +82,8 @@ def _read(node: ast.expr) -> Any:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
         return -node.operand.value  # type: ignore[operator]
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in READERS:
+        if node.func.id == "graph" and isinstance(node.args[0], ast.Name):
+            return Body(node.args[0].id)
         return READERS[node.func.id](*[_read(a) for a in node.args])
     try:
         return Size.parse(ast.unparse(node))
@@ -156,6 +169,8 @@ def read_type(text: str) -> TensorType:
     >>> read_type("float64[n, min(n, m)]").shape
     (n, min(n, m))
     """
+    if text.startswith("("):
+        return _read_tuple_type(text)
     dtype, _, rest = text.partition("[")
     try:
         extents = ast.parse(f"({rest.removesuffix(']')},)" if rest != "]" else "()", mode="eval").body
@@ -166,3 +181,11 @@ def read_type(text: str) -> TensorType:
     if not text.endswith("]") or dtype not in DTYPES or any(isinstance(e, int) and e < 0 for e in shape):
         raise TextError(f"can not read the type `{text}`")
     return TensorType(dtype, shape)
+
+
+def _read_tuple_type(text: str) -> TupleType:
+    items = re.findall(r"\w+\[.*?\]", text)
+    kind = TupleType(map(read_type, items))
+    if str(kind) != text:
+        raise TextError(f"can not read the type `{text}`")
+    return kind

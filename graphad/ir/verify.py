@@ -6,15 +6,16 @@ from typing import Any
 
 from graphad.errors import DtypeError, GraphError, ShapeError, VerificationError, describe
 from graphad.ir import sizes
+from graphad.ir.bodies import bodies
 from graphad.ir.constant import Constant
 from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import lookup
 from graphad.ir.text import label, node_text
-from graphad.ir.types import DTYPES, TensorType
+from graphad.ir.types import DTYPES, TensorType, TupleType
 from graphad.ir.values import write_params
 
 
-def verify(graph: Graph, checked: set[Any] | None = None) -> Graph:
+def verify(graph: Graph, checked: set[Any] | None = None, around: frozenset[str] = frozenset()) -> Graph:
     """Check a graph and answer it.
 
     Operands are earlier nodes, operations exist and have as many operands as they take, stored types are those that
@@ -23,6 +24,7 @@ def verify(graph: Graph, checked: set[Any] | None = None) -> Graph:
 
     Arguments:
         checked: kinds of nodes that are known to be right, in graphs of the same inputs; those of this one are added.
+        around: named sizes of the graph of which this one is a body.
 
     >>> g = Graph("square")
     >>> x = g.input("x", shape="n")
@@ -31,7 +33,7 @@ def verify(graph: Graph, checked: set[Any] | None = None) -> Graph:
     True
     """
     _verify_names(graph)
-    known = set(graph.size_names)
+    known = around | set(graph.size_names)
     checked = set() if checked is None else checked
     for node_id, node in enumerate(graph.nodes):
         for arg in node.args:
@@ -66,19 +68,28 @@ def _verify_names(graph: Graph) -> None:
             raise VerificationError(describe(problem))
 
 
-def _verify_node(graph: Graph, node_id: int, node: Node, types: tuple[TensorType, ...], known: set[str]) -> None:
-    if node.type.dtype not in DTYPES:
-        raise _wrong(graph, node_id, f"dtype {node.type.dtype} is not supported")
-    for extent in node.type.shape:
-        if isinstance(extent, int) and extent < 0:
-            raise _wrong(graph, node_id, f"extent {extent} is negative")
-        if unknown := sizes.names(extent) - known:
-            raise _wrong(graph, node_id, f"size `{min(unknown)}` is no size of an input")
+def _verify_node(
+    graph: Graph, node_id: int, node: Node, types: tuple[TensorType, ...], known: frozenset[str]
+) -> None:
+    for kind in node.type.items if isinstance(node.type, TupleType) else (node.type,):
+        _verify_type(graph, node_id, kind, known)
+    for _, body in bodies(node.params):
+        verify(body, around=known)
     if list(node.params) != sorted(node.params, key=lambda p: p[0]):
         raise _wrong(graph, node_id, "parameters are not sorted by name")
     inferred = _inferred(graph, node_id, node, types)
     if inferred != node.type:
         raise _wrong(graph, node_id, f"the type is {node.type}", expected=str(inferred))
+
+
+def _verify_type(graph: Graph, node_id: int, kind: TensorType, known: frozenset[str]) -> None:
+    if kind.dtype not in DTYPES:
+        raise _wrong(graph, node_id, f"dtype {kind.dtype} is not supported")
+    for extent in kind.shape:
+        if isinstance(extent, int) and extent < 0:
+            raise _wrong(graph, node_id, f"extent {extent} is negative")
+        if unknown := sizes.names(extent) - known:
+            raise _wrong(graph, node_id, f"size `{min(unknown)}` is no size of an input")
 
 
 def _inferred(graph: Graph, node_id: int, node: Node, types: tuple[TensorType, ...]) -> TensorType:

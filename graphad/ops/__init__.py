@@ -4,6 +4,7 @@ from graphad.ops import (
     arithmetic,
     comparison,
     contraction,
+    control,
     cumulative,
     diagonal,
     elementary,
@@ -16,12 +17,14 @@ from graphad.ops import (
     source,
     special,
     statistics,
+    sweep,
 )
 
 __all__ = [
     "arithmetic",
     "comparison",
     "contraction",
+    "control",
     "cumulative",
     "diagonal",
     "elementary",
@@ -34,4 +37,5 @@ __all__ = [
     "source",
     "special",
     "statistics",
+    "sweep",
 ]

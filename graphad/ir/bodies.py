@@ -1,0 +1,92 @@
+"""Bodies: frozen graphs that are parameters of a node, such as the step of a loop.
+
+A body is a graph of its own inputs and outputs. Its named sizes are those of the graph around it, so that it may use
+a size that none of its inputs has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from graphad.ir.graph import Frozen, Graph, Node
+from graphad.ir.sizes import Extent, Size
+from graphad.ir.types import TensorType, TupleType
+
+
+def bodies(params: Frozen) -> Iterator[tuple[str, Graph]]:
+    """The graphs among the parameters of a node, by name."""
+    return ((name, value) for name, value in params if isinstance(value, Graph))
+
+
+def map_bodies(params: Frozen, change: Callable[[Graph], Any]) -> Frozen:
+    """Parameters with every body changed; the parameters themselves where there is none."""
+    if not any(isinstance(value, Graph) for _, value in params):
+        return params
+    return tuple([(name, change(value) if isinstance(value, Graph) else value) for name, value in params])
+
+
+def input_types(body: Graph) -> tuple[TensorType, ...]:
+    """The types of a body's inputs, in order."""
+    return tuple([body.nodes[i].type for i in body.inputs.values()])
+
+
+def output_types(body: Graph) -> tuple[TensorType, ...]:
+    """The types of a body's outputs, in order."""
+    return tuple([body.nodes[i].type for i in body.outputs.values()])
+
+
+def extent_parameters(params: Frozen, change: Callable[[Extent], Extent]) -> Frozen:
+    """Parameters with every extent in them changed, also inside tuples and bodies."""
+    return tuple([(name, _change(value, change)) for name, value in params])
+
+
+def _change(value: Any, change: Callable[[Extent], Extent]) -> Any:
+    if isinstance(value, Size):
+        return change(value)
+    if type(value) is tuple:
+        changed = tuple([_change(v, change) for v in value])
+        return value if all(new is old for new, old in zip(changed, value, strict=True)) else changed
+    return with_sizes(value, change) if isinstance(value, Graph) else value
+
+
+def with_sizes(graph: Graph, change: Callable[[Extent], Extent]) -> Graph:
+    """The frozen graph with every symbolic extent changed: in types, parameters, bodies and requirements.
+
+    >>> from graphad.ir import sizes
+    >>> g = Graph("double")
+    >>> x = g.input("x", shape="n+1")
+    >>> g.output("y", x + x)
+    >>> with_sizes(g, lambda extent: sizes.substitute(extent, {"n": 4}))
+    <graph double(x: float64[5]) -> y; 2 nodes>
+    """
+    kinds: dict[TensorType, TensorType] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if (kind := kinds.get(node.type)) is None:
+            kind = kinds[node.type] = type_with_sizes(node.type, change)
+        params = extent_parameters(node.params, change)
+        same = kind is node.type and all(new is old for (_, new), (_, old) in zip(params, node.params, strict=True))
+        nodes.append(node if same else node._replace(type=kind, params=params))
+    if all(new is old for new, old in zip(nodes, graph.nodes, strict=True)) and not graph.requirements:
+        return graph
+    new = graph.copy()
+    new.nodes = nodes
+    new.requirements = []
+    for one in graph.requirements:
+        new.require(one._replace(left=_extent(one.left, change), right=_extent(one.right, change)))
+    return new.freeze()
+
+
+def type_with_sizes(kind: TensorType, change: Callable[[Extent], Extent]) -> TensorType:
+    """A type with every symbolic extent changed; itself where there is none."""
+    if isinstance(kind, TupleType):
+        items = tuple([type_with_sizes(item, change) for item in kind.items])
+        return kind if all(new is old for new, old in zip(items, kind.items, strict=True)) else TupleType(items)
+    if not any(isinstance(extent, Size) for extent in kind.shape):
+        return kind
+    return TensorType(kind.dtype, tuple([_extent(extent, change) for extent in kind.shape]))
+
+
+def _extent(extent: Extent, change: Callable[[Extent], Extent]) -> Extent:
+    return change(extent) if isinstance(extent, Size) else extent

@@ -31,7 +31,7 @@ SHAPES: tuple[tuple[tuple[Any, ...], ...], ...] = (
 )
 DTYPES = ("float64", "float32", "int64", "bool")
 MOST_ELEMENTS = 30
-EXCLUDED = ("const", "input", "placeholder")
+EXCLUDED = ("const", "input", "placeholder", *(name for name, op in OPERATIONS.items() if op.of_bodies))
 
 
 class Case(NamedTuple):

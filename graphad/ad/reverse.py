@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from graphad.ad import arith
 from graphad.ir.graph import Graph, Node
-from graphad.ir.operation import Custom, Elementwise, Multilinear, NotDifferentiable, lookup
+from graphad.ir.operation import Custom, Elementwise, Linear, Multilinear, NotDifferentiable, lookup
 from graphad.ir.variable import Variable
 
 
@@ -95,6 +95,7 @@ def _pull(graph: Graph, node_id: int, node: Node, sums: Cotangents, active: set[
                 value = arith.unbroadcast(contribution, arg.shape)
                 sums.put(arg.id, value, guarded=guarded or rule.selects)
         return
+    assert isinstance(rule, Linear | Multilinear)
     inside = range(len(args)) if isinstance(rule, Multilinear) or rule.operands is None else rule.operands
     for position in inside:
         if args[position].id in active:

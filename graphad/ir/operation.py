@@ -168,6 +168,11 @@ class Op:
         """Whether the operation works element by element on operands broadcast against each other."""
         return isinstance(self.emission, Scalar)
 
+    @property
+    def of_bodies(self) -> bool:
+        """Whether the operation has bodies or takes a result of one that has: no sample shows it alone."""
+        return isinstance(self.derivative, (Bodies, Projection))
+
 
 OPERATIONS: dict[str, Op] = {}
 FUNCTIONS: dict[str, Callable[..., Any]] = {}

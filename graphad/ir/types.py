@@ -62,8 +62,8 @@ class TupleType(TensorType):
     @property
     def items(self) -> tuple[TensorType, ...]:
         """The types of the results, in order."""
-        items: tuple[TensorType, ...] = tuple(self)[2]  # type: ignore[misc]
-        return items
+        items: Any = tuple(self)[-1]
+        return tuple(items)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (TupleType, (self.items,))

@@ -25,6 +25,13 @@ from graphad.ir.variable import Variable
 from graphad.report.formula import formula
 
 LETTERS = "xyzuvw"
+KINDS = {
+    "Linear": "linear",
+    "Multilinear": "linear in each operand",
+    "Custom": "by hand",
+    "Bodies": "of its bodies",
+    "Projection": "the same of the derivatives",
+}
 
 PREFACE = """# Operations
 
@@ -74,8 +81,7 @@ def derivative(op: Op) -> str:
         return f"none: {rule.reason}"
     if isinstance(rule, Elementwise):
         return "; ".join(_partials(op, rule))
-    names = {"Linear": "linear", "Multilinear": "linear in each operand", "Custom": "by hand"}
-    return names[type(rule).__name__]
+    return KINDS[type(rule).__name__]
 
 
 def _partials(op: Op, rule: Elementwise) -> Iterator[str]:

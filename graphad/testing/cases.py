@@ -88,7 +88,7 @@ def cases(op: Op) -> list[Case]:
         kinds = samples or (Sample(((),) * count),)
         rows = [tuple(itertools.islice(itertools.cycle(row), count)) for row in ELEMENTWISE_SHAPES]
         samples = tuple(Sample(row, kind.params, kind.dtypes) for kind in kinds for row in rows)
-    elif not samples and op.arity is not None:
+    elif not samples and op.arity is not None and not op.of_bodies:
         samples = (Sample(((3,),) * op.arity), Sample(((2, 3),) * op.arity))
     return [_case(op, sample) for sample in samples]
 

@@ -20,8 +20,8 @@ from graphad.compile import CompiledFunction, Tier, compile_graph
 from graphad.emit.result import Packing, Record, pack_named
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
+from graphad.plan.jacobians import batched_jacobian, planned_jacobian
 from graphad.plan.modes import Mode, Plan, fixed, uniform
-from graphad.plan.segments import planned_jacobian
 from passes.base import Pass
 from passes.pipeline import DEFAULT, run_pipeline
 
@@ -131,6 +131,7 @@ def jacobian(
     of: Names = None,
     mode: Mode | None = None,
     *,
+    batch: str | int | None = None,
     force: Mapping[str, Mode] | None = None,
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
@@ -143,9 +144,18 @@ def jacobian(
         mode: "forward" or "reverse" for the whole graph. None: the graph is cut into segments where that saves
             multiplications at the sizes' hints, each with its own mode; otherwise forward where the inputs have fewer
             elements than the outputs. The choice and its reason are in `J.plan` and `J.explain()`.
+        batch: a size: the Jacobian of each point along the axis of this extent, without the zeros between points. The
+            points come first: x of shape `("n", 6)` and y of shape `("n", 3)` give `(n, 3, 6)`. What has no such axis
+            is shared by all points. Raises `DifferentiationError` where a point depends on other points.
         force: modes of single segments, such as `{"segment 2": "forward"}`, by their names in the plan.
 
     >>> import graphad as ga
+    >>> p = ga.Graph("polar")
+    >>> q = p.input("q", shape=("n", 2))
+    >>> p.output("z", q[:, 0] * np.cos(q[:, 1]))
+    >>> jacobian(p, batch="n")(np.array([[1.0, 0.0], [2.0, 0.0]]))
+    array([[ 1., -0.],
+           [ 1., -0.]])
     >>> g = ga.Graph("wave")
     >>> x = g.input("x", shape="n")
     >>> g.output("y", np.stack([x, x * x]))
@@ -160,7 +170,13 @@ def jacobian(
     if mode not in (None, "forward", "reverse"):
         raise ArgumentError(describe(f"mode={mode!r}", expected='"forward", "reverse" or None'))
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
-    derived, plan = planned_jacobian(_simplified(graph, passes), inputs, outputs, mode, force)
+    if batch is not None and force:
+        raise ArgumentError(describe("`batch` and `force` are both given", fix="`mode` is for one point as a whole"))
+    plain = _simplified(graph, passes)
+    if batch is None:
+        derived, plan = planned_jacobian(plain, inputs, outputs, mode, force)
+    else:
+        derived, plan = batched_jacobian(plain, inputs, outputs, batch, mode)
     rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
     packing = pack_named("jacobian", outputs, rows, alone=_alone(of))
     return compile_graph(derived, packing, plan, passes, tier)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import graphad as ga
+from graphad.analysis.active import active_nodes
 from graphad.analysis.cost import graph_multiplications
-from graphad.plan.modes import active_nodes, between
+from graphad.plan.modes import between
 from graphad.plan.segments import compose, composed_jacobian, cuts, formula
 from passes.pipeline import run_pipeline
 

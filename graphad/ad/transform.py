@@ -14,7 +14,7 @@ from graphad.ad import arith
 from graphad.ad.batch import batch_nodes
 from graphad.ad.forward import push_forward
 from graphad.ad.reverse import pull_back
-from graphad.errors import ArgumentError, DifferentiationError, describe
+from graphad.errors import ArgumentError, DifferentiationError, Source, describe
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, keep, rebuild
 from graphad.ir.operation import call
@@ -42,7 +42,7 @@ def jvp(graph: Graph, wrt: Names = None, of: Names = None) -> Graph:
     for name, target, tangent in zip(outputs, targets, push_forward(new, seeds, targets), strict=True):
         new.output(name, new.variable(target))
         new.output(fresh(graph, f"{name}_dot"), _dependent(new, target, tangent, name, inputs))
-    return _live(new)
+    return live(new)
 
 
 def vjp(graph: Graph, wrt: Names = None, of: Names = None) -> Graph:
@@ -69,7 +69,7 @@ def vjp(graph: Graph, wrt: Names = None, of: Names = None) -> Graph:
     for name, result in zip(inputs, results, strict=True):
         found = _dependent(new, graph.inputs[name], result, " and ".join(outputs), [name])
         new.output(fresh(graph, f"{name}_bar"), found)
-    return _live(new)
+    return live(new)
 
 
 def grad(graph: Graph, wrt: Names = None, of: str | None = None) -> Graph:
@@ -100,7 +100,7 @@ def _gradient(graph: Graph, wrt: Names, of: str | None, *, with_value: bool) -> 
         new.output(output, new.variable(target))
     for name, result in zip(inputs, results, strict=True):
         new.output(f"d{output}_d{name}", _dependent(new, graph.inputs[name], result, output, [name]))
-    return _live(new)
+    return live(new)
 
 
 def jacobian(graph: Graph, wrt: Names = None, of: Names = None, mode: Mode = "reverse") -> Graph:
@@ -127,7 +127,7 @@ def jacobian(graph: Graph, wrt: Names = None, of: Names = None, mode: Mode = "re
         for name in inputs:
             shape = graph.nodes[graph.outputs[output]].type.shape + graph.nodes[graph.inputs[name]].type.shape
             new.output(f"d{output}_d{name}", arith.broadcast_to(blocks[output, name], shape))
-    return _live(new)
+    return live(new)
 
 
 def _batched_forward(new: Graph, graph: Graph, name: str, targets: list[int]) -> list[Variable | None]:
@@ -191,7 +191,7 @@ def hvp(graph: Graph, wrt: Names = None, of: str | None = None) -> Graph:
     for name, target, tangent in zip(inputs, targets, push_forward(pushed, seeds, targets), strict=True):
         like = pushed.variable(target)
         pushed.output(f"Hv_{name}", arith.materialized(tangent, like))
-    return _live(pushed)
+    return live(pushed)
 
 
 def hessian(graph: Graph, wrt: Names = None, of: str | None = None) -> Graph:
@@ -210,7 +210,7 @@ def hessian(graph: Graph, wrt: Names = None, of: str | None = None) -> Graph:
             block = columns[name][inputs.index(row)]
             zero = new.const(0.0, gradient.nodes[target].type.dtype)
             new.output(f"d2{output}_d{row}_d{name}", arith.broadcast_to(zero if block is None else block, shape))
-    return _live(new)
+    return live(new)
 
 
 # ---------------------------------------------------------------------- names and checks
@@ -332,17 +332,17 @@ def _seed(new: Graph, like: int, name: str) -> Variable:
 
 def _dependent(new: Graph, like: int, value: Variable | None, output: str, inputs: Sequence[str]) -> Variable:
     if value is None:
-        names = ", ".join(f"`{n}`" for n in inputs)
-        raise DifferentiationError(
-            describe(
-                f"output {output} does not depend on {names}",
-                source=new.nodes[like].source,
-                fix="leave it out of wrt: its derivative is zero, also where only `floor` and the like depend on it",
-            )
-        )
+        raise independent(output, inputs, new.nodes[like].source)
     return value
 
 
-def _live(graph: Graph) -> Graph:
+def independent(output: str, inputs: Sequence[str], source: Source | None) -> DifferentiationError:
+    """The error of an output that does not depend on inputs."""
+    what = f"output {output} does not depend on {', '.join(f'`{n}`' for n in inputs)}"
+    fix = "leave it out of wrt: its derivative is zero, also where only `floor` and the like depend on it"
+    return DifferentiationError(describe(what, source=source, fix=fix))
+
+
+def live(graph: Graph) -> Graph:
     """The graph without nodes that no output needs."""
     return rebuild(graph, lambda new, old, node, args: None, live=sorted(keep(graph, graph.outputs.values()))).freeze()

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from graphad.analysis.active import active_nodes
 from graphad.analysis.cost import TYPICAL
 from graphad.ir import sizes
-from graphad.ir.graph import Graph, keep
+from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent
 
 Mode = Literal["forward", "reverse"]
@@ -111,15 +112,6 @@ def differentiated(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> tuple
     """The operations through which derivatives of `of` by `wrt` go, in order."""
     sources = [graph.inputs[n] for n in wrt]
     return between(graph, sources, [graph.outputs[n] for n in of])
-
-
-def active_nodes(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -> list[int]:
-    """The nodes on paths from sources to targets that carry derivatives, in order."""
-    needed, reached = keep(graph, targets), set(sources)
-    for node_id, node in enumerate(graph.nodes):
-        if node.type.is_float and any(a in reached for a in node.args):
-            reached.add(node_id)
-    return sorted(needed & reached)
 
 
 def between(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -> tuple[int, ...]:

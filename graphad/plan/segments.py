@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from graphad.ad import arith, transform
-from graphad.ad.transform import Names, select_inputs, select_outputs
+from graphad.ad import arith
+from graphad.ad.transform import Names, independent, live, select_inputs, select_outputs
+from graphad.analysis.active import active_nodes
 from graphad.analysis.cost import node_multiplications, typical_sizes
-from graphad.errors import ArgumentError, DifferentiationError, describe
+from graphad.errors import ArgumentError, describe
 from graphad.ir import sizes
-from graphad.ir.graph import Graph, keep, rebuild
+from graphad.ir.graph import Graph
 from graphad.ir.operation import Elementwise, lookup
 from graphad.plan.chains import Factor, Tree, best_tree
 from graphad.plan.compose import Composer, Segment, direct_block, sweep_nodes
-from graphad.plan.modes import Alternative, Decision, Mode, Plan, active_nodes, between, choose_mode, elements
+from graphad.plan.modes import Alternative, Decision, Mode, between, elements
 
 FORBIDDEN = 10**18  # the cost of what `force` rules out
 MOST = 40  # segments of a chain; the widest cuts are given up first
-LARGEST = 3000  # nodes; finding cuts takes time with their square, and long scalar programs have none
 UNIT = "multiplications"
 
 
@@ -175,9 +175,7 @@ def _check_dependence(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> No
         for name in wrt:
             target = graph.outputs[output]
             if target not in active_nodes(graph, [graph.inputs[name]], [target]):
-                what = f"output {output} does not depend on `{name}`"
-                fix = "leave it out of wrt: its derivative is zero, also where only `floor` and the like depend on it"
-                raise DifferentiationError(describe(what, source=graph.nodes[target].source, fix=fix))
+                raise independent(output, [name], graph.nodes[target].source)
 
 
 def composed_jacobian(graph: Graph, composition: Composition, wrt: Names = None, of: Names = None) -> Graph:
@@ -194,7 +192,7 @@ def composed_jacobian(graph: Graph, composition: Composition, wrt: Names = None,
             if block is None:
                 block = new.const(0.0, graph.nodes[row].type.dtype)
             new.output(f"d{output}_d{name}", arith.broadcast_to(block, shape))
-    return rebuild(new, lambda *_: None, live=sorted(keep(new, new.outputs.values()))).freeze()
+    return live(new)
 
 
 def decisions(graph: Graph, composition: Composition, wrt: Sequence[str], of: Sequence[str]) -> tuple[Decision, ...]:
@@ -263,28 +261,3 @@ def _modes(tree: Tree) -> dict[int, str]:
         found |= {} if part is None else _modes(part)
     mode = "tangents" if tree.how == "tangent" else "adjoints"
     return {i: found.get(i, mode) for i in range(tree.first, tree.last + 1)}
-
-
-def planned_jacobian(
-    graph: Graph,
-    wrt: Sequence[str],
-    of: Sequence[str],
-    mode: Mode | None = None,
-    force: Mapping[str, Mode] | None = None,
-) -> tuple[Graph, Plan]:
-    """The derivative graph of dense Jacobians and what was decided about it.
-
-    Composed of segments where that saves more than a tenth of the multiplications of the better uniform mode, or where
-    `force` names modes of segments; otherwise forward or reverse as a whole by the number of sweeps, or as `mode` says.
-
-    Raises `ArgumentError` where both `mode` and `force` are given, or `force` names no segment.
-    """
-    if mode is not None and force:
-        raise ArgumentError(describe("`mode` and `force` are both given", fix="`mode` is for the graph as a whole"))
-    if force or (mode is None and len(graph.nodes) <= LARGEST):
-        composition = compose(graph, wrt, of, force)
-        if force or composition.pays:
-            return composed_jacobian(graph, composition, wrt, of), Plan(decisions(graph, composition, wrt, of), graph)
-    decision = choose_mode(graph, wrt, of, mode)
-    uniform: Mode = "forward" if decision.choice == "forward" else "reverse"
-    return transform.jacobian(graph, wrt, of, uniform), Plan((decision,), graph)

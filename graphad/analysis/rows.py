@@ -49,15 +49,11 @@ class Rows:
     sources: Mapping[str, Source]
     axes: Mapping[str, int]
 
-    @property
-    def takes_rows(self) -> bool:
-        """Whether rows hold elements of their own of a differentiated input."""
-        return any(s.axis is not None and s.origin is not None for s in self.sources.values())
-
-    def wrt(self, output: str) -> list[str]:
-        """The inputs of the row graph through which an output depends on differentiated inputs."""
+    def wrt(self, of: Sequence[str]) -> list[str]:
+        """The inputs of the row graph through which some outputs depend on differentiated inputs."""
+        targets = [self.graph.outputs[n] for n in of]
         named = {self.graph.inputs[n]: n for n, source in self.sources.items() if source.origin is not None}
-        return [named[i] for i in active_nodes(self.graph, list(named), [self.graph.outputs[output]]) if i in named]
+        return [named[i] for i in active_nodes(self.graph, list(named), targets) if i in named]
 
 
 class Mixed(NamedTuple):

@@ -92,7 +92,7 @@ def _dense(graph: Graph, wrt: Sequence[str], of: Sequence[str], rows: Rows) -> P
 
 def _held(graph: Graph, rows: Rows, output: str, name: str) -> list[tuple[str, Source]]:
     """The inputs of the row graph that hold elements of an input on which an output's row depends."""
-    used = [(key, rows.sources[key]) for key in rows.wrt(output)]
+    used = [(key, rows.sources[key]) for key in rows.wrt([output])]
     return [(key, source) for key, source in used if source.origin == graph.inputs[name]]
 
 
@@ -104,7 +104,7 @@ def _local(
     new.outputs = {}
     groups: dict[tuple[str, ...], list[str]] = {}
     for output in of:
-        groups.setdefault(tuple(rows.wrt(output)), []).append(output)
+        groups.setdefault(tuple(rows.wrt([output])), []).append(output)
     blocks: Blocks = {}
     decided: list[Decision] = []
     for keys, outputs in groups.items():

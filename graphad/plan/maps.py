@@ -124,13 +124,24 @@ def element_numbers(new: Graph, source: Source) -> Variable:
 
 
 def find_rows(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> Rows | None:
-    """The graph as a map with as many rows as possible at the hints; None where it is none."""
+    """The graph as a map with as many rows as possible at the hints.
+
+    None where it is none, or where a row has nearly as many differentiated inputs and outputs as the graph as a whole:
+    then its rows share most of their inputs, and a sweep for all of them costs the same.
+    """
     at = typical_sizes(graph)
     first = graph.nodes[graph.outputs[of[0]]].type.shape
     extents = sorted(dict.fromkeys(first), key=lambda e: -sizes.evaluate(e, at))
     for extent in extents:
         if sizes.evaluate(extent, at) > 1:
             found = rows_of(graph, wrt, of, extent)
-            if not isinstance(found, Mixed) and found.takes_rows:
+            if not isinstance(found, Mixed) and 2 * _sweeps(found.graph, found.wrt(of), of) <= _sweeps(graph, wrt, of):
                 return found
     return None
+
+
+def _sweeps(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> int:
+    """The sweeps of the better uniform mode at the hints."""
+    at = typical_sizes(graph)
+    ends = [graph.inputs[n] for n in wrt], [graph.outputs[n] for n in of]
+    return min(sum(sizes.evaluate(graph.nodes[i].type.elements, at) for i in ids) for ids in ends)

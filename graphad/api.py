@@ -4,8 +4,9 @@ Every function takes a graph and answers a `CompiledFunction` whose arguments ar
 where there are any. `wrt` names inputs and `of` outputs; a name gives the result itself, a list of names a named tuple,
 and None stands for all of floating dtype (one as itself, several as a named tuple). `passes` replaces the default
 pipeline, which runs before the graph is differentiated and after. `tier` is "compiled"; or "interpreted", for an answer
-at once without a compiler; or "auto", which interprets first and lets a thread compile when that seems to pay. The
-derivative graphs themselves come from `graphad.transform`.
+at once without a compiler; or "auto", which interprets first and lets a thread compile when that seems to pay.
+`threads` is how many threads a call uses where loops are long enough; what comes out depends on that number, not on
+the machine. The derivative graphs themselves come from `graphad.transform`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ from passes.base import Pass
 from passes.pipeline import DEFAULT, run_pipeline
 
 
-def compile(graph: Graph, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled") -> CompiledFunction:
+def compile(
+    graph: Graph,
+    *,
+    passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled",
+    threads: int = 1,
+) -> CompiledFunction:
     """The value of a graph: `f(*inputs)`.
 
     One output comes back as itself, several as a named tuple.
@@ -40,11 +47,17 @@ def compile(graph: Graph, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "com
     np.float64(5.0)
     """
     plan = Plan((fixed("value", "as built", "no derivative is asked for"),))
-    return compile_graph(graph, plan=plan, passes=passes, tier=tier)
+    return compile_graph(graph, plan=plan, passes=passes, tier=tier, threads=threads)
 
 
 def grad(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
+    graph: Graph,
+    wrt: Names = None,
+    of: str | None = None,
+    *,
+    passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled",
+    threads: int = 1,
 ) -> CompiledFunction:
     """The gradient of a scalar output: `g(*inputs)`, arrays of the shapes of `wrt`.
 
@@ -62,11 +75,17 @@ def grad(
     packing = pack_named("gradient", inputs, parts, alone=_alone(wrt))
     simple = _simplified(graph, passes)
     plan = _gradient_plan(simple, inputs, output)
-    return compile_graph(transform.grad(simple, inputs, output), packing, plan, passes, tier)
+    return compile_graph(transform.grad(simple, inputs, output), packing, plan, passes, tier, threads)
 
 
 def value_and_grad(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
+    graph: Graph,
+    wrt: Names = None,
+    of: str | None = None,
+    *,
+    passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled",
+    threads: int = 1,
 ) -> CompiledFunction:
     """A scalar output and its gradient in one go: `vg(*inputs) -> (value, gradient)`.
 
@@ -82,11 +101,17 @@ def value_and_grad(
     packing = Record((output, pack_named("gradient", inputs, parts, alone=_alone(wrt))))
     simple = _simplified(graph, passes)
     plan = _gradient_plan(simple, inputs, output)
-    return compile_graph(transform.value_and_grad(simple, inputs, output), packing, plan, passes, tier)
+    return compile_graph(transform.value_and_grad(simple, inputs, output), packing, plan, passes, tier, threads)
 
 
 def jvp(
-    graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
+    graph: Graph,
+    wrt: Names = None,
+    of: Names = None,
+    *,
+    passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled",
+    threads: int = 1,
 ) -> CompiledFunction:
     """Jacobian times vector: `f(*inputs, *tangents) -> (value, tangent)`; by name the tangent of `x` is `x_dot`.
 
@@ -102,11 +127,19 @@ def jvp(
     tangents = pack_named("tangent", outputs, [fresh(graph, f"{n}_dot") for n in outputs], alone=_alone(of))
     simple, reason = _simplified(graph, passes), "one tangent is pushed: one forward sweep"
     plan = uniform(f"jvp of {', '.join(outputs)}", "forward", reason, simple, inputs, outputs)
-    return compile_graph(transform.jvp(simple, inputs, outputs), Record((values, tangents)), plan, passes, tier)
+    return compile_graph(
+        transform.jvp(simple, inputs, outputs), Record((values, tangents)), plan, passes, tier, threads
+    )
 
 
 def vjp(
-    graph: Graph, wrt: Names = None, of: Names = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
+    graph: Graph,
+    wrt: Names = None,
+    of: Names = None,
+    *,
+    passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled",
+    threads: int = 1,
 ) -> CompiledFunction:
     """Vector times Jacobian: `f(*inputs, *cotangents) -> (value, gradients)`; by name the cotangent of `y` is `y_bar`.
 
@@ -122,7 +155,9 @@ def vjp(
     gradients = pack_named("gradient", inputs, [fresh(graph, f"{n}_bar") for n in inputs], alone=_alone(wrt))
     simple, reason = _simplified(graph, passes), "one cotangent is pulled: one reverse sweep"
     plan = uniform(f"vjp of {', '.join(outputs)}", "reverse", reason, simple, inputs, outputs)
-    return compile_graph(transform.vjp(simple, inputs, outputs), Record((values, gradients)), plan, passes, tier)
+    return compile_graph(
+        transform.vjp(simple, inputs, outputs), Record((values, gradients)), plan, passes, tier, threads
+    )
 
 
 def jacobian(
@@ -135,6 +170,7 @@ def jacobian(
     force: Mapping[str, Mode] | None = None,
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
+    threads: int = 1,
 ) -> CompiledFunction:
     """Dense Jacobians: `J(*inputs)`, arrays of shape `y.shape + x.shape`.
 
@@ -179,11 +215,17 @@ def jacobian(
         derived, plan = batched_jacobian(plain, inputs, outputs, batch, mode)
     rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
     packing = pack_named("jacobian", outputs, rows, alone=_alone(of))
-    return compile_graph(derived, packing, plan, passes, tier)
+    return compile_graph(derived, packing, plan, passes, tier, threads)
 
 
 def hessian(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
+    graph: Graph,
+    wrt: Names = None,
+    of: str | None = None,
+    *,
+    passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled",
+    threads: int = 1,
 ) -> CompiledFunction:
     """Second derivatives of a scalar output: `H(*inputs)`, an array of shape `x.shape + x.shape`.
 
@@ -204,11 +246,17 @@ def hessian(
     simple, reason = _simplified(graph, passes), "one forward sweep per input element through the reverse gradient"
     plan = uniform(f"d2{output}/d({', '.join(inputs)})2", "forward over reverse", reason, simple, inputs, [output])
     packing = pack_named("hessian", inputs, rows, alone=_alone(wrt))
-    return compile_graph(transform.hessian(simple, inputs, output), packing, plan, passes, tier)
+    return compile_graph(transform.hessian(simple, inputs, output), packing, plan, passes, tier, threads)
 
 
 def hvp(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled"
+    graph: Graph,
+    wrt: Names = None,
+    of: str | None = None,
+    *,
+    passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled",
+    threads: int = 1,
 ) -> CompiledFunction:
     """Hessian times vector: `hv(*inputs, *vectors)`; by name the vector that goes with `x` is `x_dot`.
 
@@ -223,7 +271,7 @@ def hvp(
     packing = pack_named("product", inputs, [f"Hv_{n}" for n in inputs], alone=_alone(wrt))
     simple, reason = _simplified(graph, passes), "one tangent through the reverse gradient: no Hessian is formed"
     plan = uniform(f"Hessian of {output} times vector", "forward over reverse", reason, simple, inputs, [output])
-    return compile_graph(transform.hvp(simple, inputs, output), packing, plan, passes, tier)
+    return compile_graph(transform.hvp(simple, inputs, output), packing, plan, passes, tier, threads)
 
 
 def _simplified(graph: Graph, passes: Sequence[Pass]) -> Graph:

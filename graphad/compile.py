@@ -21,6 +21,7 @@ from graphad.emit.source import Generated, generate
 from graphad.emit.switching import COMPILING, Switch, compile_seconds
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
+from graphad.loops.parallel import LEAST_WORK, Parallel, Serial
 from graphad.loops.scratch import block_bytes
 from graphad.plan.modes import Decision, Plan, fixed
 from passes.base import Pass
@@ -28,6 +29,7 @@ from passes.inline import inline
 from passes.pipeline import DEFAULT, run_pipeline
 
 Tier = Literal["compiled", "interpreted", "auto"]
+MOST_THREADS = 256
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Recipe:
         plan: what was decided while the graph was derived.
         passes: run in order on the graph.
         tier: what runs it.
+        threads: how many threads a call of the compiled code uses.
     """
 
     graph: Graph
@@ -47,6 +50,7 @@ class Recipe:
     plan: Plan
     passes: tuple[Pass, ...]
     tier: Tier = "compiled"
+    threads: int = 1
 
 
 class CompiledFunction:
@@ -147,6 +151,7 @@ class CompiledFunction:
             return self._compiled
 
     def _compiled_kernel(self, graph: Graph) -> Kernel:
+        # The checks of indices are short: they run in the calling thread.
         return _kernel(self.generated if graph is self.optimized else generate(inline(graph)))
 
     @property
@@ -157,7 +162,7 @@ class CompiledFunction:
     def generated(self) -> Generated:
         """The generated module and the names in it."""
         if self._generated is None:
-            self._generated = generate(inline(self.optimized))
+            self._generated = generate(inline(self.optimized), self.recipe.threads)
         return self._generated
 
     @property
@@ -182,10 +187,21 @@ class CompiledFunction:
 
     @property
     def plan(self) -> Plan:
-        """What was decided while the graph was derived, and about the tier where it is not the usual one."""
-        if self.recipe.tier == "compiled":
-            return self.recipe.plan
-        return replace(self.recipe.plan, decisions=(*self.recipe.plan.decisions, self._tier()))
+        """What was decided while the graph was derived, about the tier where it is not the usual one, and about threads
+        where there are several."""
+        tier = () if self.recipe.tier == "compiled" else (self._tier(),)
+        return replace(self.recipe.plan, decisions=(*self.recipe.plan.decisions, *tier, *self._threads()))
+
+    def _threads(self) -> tuple[Decision, ...]:
+        """Which loops run in several threads, and why others do not."""
+        threads = self.recipe.threads
+        if threads == 1:
+            return ()
+        if self.recipe.tier == "interpreted":
+            return (fixed("threads", "1", "interpreted code has threads of NumPy's BLAS only"),)
+        return tuple(
+            fixed(f"nest over {nest.extent}", *_how_run(nest, threads)) for nest in self.generated.nests
+        )
 
     def _tier(self) -> Decision:
         asked = f"tier={self.recipe.tier!r} was asked for"
@@ -337,6 +353,7 @@ def compile_graph(
     plan: Plan | None = None,
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
+    threads: int = 1,
 ) -> CompiledFunction:
     """A compiled function of a graph.
 
@@ -345,16 +362,31 @@ def compile_graph(
         plan: recorded as the function's plan.
         passes: run in order before code is generated.
         tier: what runs it.
+        threads: how many threads a call of the compiled code uses, itself included.
 
-    Raises `ArgumentError` for another tier.
+    Raises `ArgumentError` for another tier, and for no whole number of threads from 1 to 256.
     """
     if tier not in get_args(Tier):
         raise ArgumentError(describe(f"tier={tier!r}", expected=" or ".join(f'"{t}"' for t in get_args(Tier))))
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise ArgumentError(
+            describe(f"threads={threads!r}", expected=f"a whole number from 1 to {MOST_THREADS}",
+                     fix="as many as there are cores for one call: `threads=2`; 1 runs in the calling thread")
+        )  # fmt: skip
     graph.freeze()
     if packing is None:
         names = tuple(graph.outputs)
         packing = names[0] if len(names) == 1 else Record(names, graph.name, names)
-    return CompiledFunction(Recipe(graph, packing, plan or Plan(), tuple(passes), tier))
+    return CompiledFunction(Recipe(graph, packing, plan or Plan(), tuple(passes), tier, threads))
+
+
+def _how_run(nest: Parallel | Serial, threads: int) -> tuple[str, str]:
+    """The choice of a nest and its reason."""
+    if isinstance(nest, Serial):
+        return "1 thread", nest.reason
+    collected = ", ".join(var.name for var, _ in nest.totals)
+    reason = f"from {LEAST_WORK:,} operations, of which it has {nest.work}"
+    return f"{threads} threads", reason + (f"; {collected} collected by each, added in order" if collected else "")
 
 
 def _kernel(generated: Generated) -> Kernel:

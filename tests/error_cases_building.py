@@ -91,6 +91,14 @@ def integer_output() -> object:
     return ga.grad(g, of="position")
 
 
+@case(DERIVATIVES, "A wrong number of threads", ga.ArgumentError, "pass the number of threads that a call may use.")
+def wrong_threads() -> object:
+    """A call uses at least the thread that makes it."""
+    g, x = small()
+    g.output("y", x.sum())
+    return ga.grad(g, threads=0)
+
+
 # ---------------------------------------------------------------------- building
 
 BUILDING = "Building graphs"

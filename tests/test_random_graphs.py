@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from graphad.ad import transform
+from graphad.emit import nests
 from graphad.interpret import interpret
 from graphad.ir.graph import Graph
 from graphad.ir.text import from_text, to_text
 from graphad.ir.verify import verify
-from graphad.loops import axes
+from graphad.loops import axes, parallel
 from passes.base import Pass
 from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
@@ -43,8 +44,17 @@ def all_loops(graph: Graph) -> Callable[..., dict[str, Any]]:
         return unjitted(graph)
 
 
+def in_blocks(graph: Graph) -> Callable[..., dict[str, Any]]:
+    """Generated code in which every loop that may runs in three blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nests, "LEAST_WORK", 0)
+        patch.setattr(parallel, "COPY", 0)
+        patch.setattr(parallel, "SMALL", 10**9)
+        return unjitted(graph, threads=3)
+
+
 # Ways to run a graph: each maps a graph to a function from arrays by name to outputs by name.
-COMPILERS: list[Callable[[Graph], Callable[..., dict[str, Any]]]] = [after_pipeline, unjitted, all_loops]
+COMPILERS: list[Callable[[Graph], Callable[..., dict[str, Any]]]] = [after_pipeline, unjitted, all_loops, in_blocks]
 
 
 def assert_same(expected: dict[str, Any], got: dict[str, Any], shown: Graph) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -85,15 +86,21 @@ def namespace() -> dict[str, Any]:
     scratch = _Scratch()
     known.update(_borrow=scratch.borrow, _give_back=scratch.give_back, carray=scratch.array)
     known.update(_at=lambda address, dtype: (address, dtype), _matrix_product=_matrix_product)
-    known.update(_plus=lambda total, term: total + term, _times=lambda total, term: total * term)
+    known.update(_in_blocks=_in_blocks, _plus=lambda total, term: total + term, _times=lambda total, term: total * term)
     for name, function in FUNCTIONS.items():
         known.update({name: function, f"{name}_f32": function, f"{name}_int": function})
     return known
 
 
-def unjitted(graph: Graph) -> Callable[..., dict[str, np.ndarray]]:
+def _in_blocks(body: Callable[..., None], count: int, length: int, shared: tuple[Any, ...]) -> None:
+    """The blocks one after another, the last one first: no order between them may be needed."""
+    for block in reversed(range(count)):
+        body(block, length * block // count, length * (block + 1) // count, *shared)
+
+
+def unjitted(graph: Graph, threads: int = 1) -> Callable[..., dict[str, np.ndarray]]:
     """The generated function of a graph as Python: takes the inputs by name, answers the outputs by name."""
-    generated = generate(inline(graph))
+    generated = generate(inline(graph), threads)
     known = namespace()
     exec(_own_text(generated), known)
     function = known[generated.function]
@@ -119,6 +126,8 @@ def unjitted(graph: Graph) -> Callable[..., dict[str, np.ndarray]]:
 def _own_text(generated: Generated) -> str:
     """The constants, the kernel and the public function, without the vector mathematics."""
     text = generated.source
-    start = text.index('@njit("(')
+    found = re.search(r'@njit\((?="\(|error_model="numpy", fastmath=FLAGS)', text)
+    assert found is not None
+    start = found.start()
     constants = [line for line in text.splitlines() if line.startswith("CONSTANT_")]
     return "\n".join(["import base64", *constants, text[start:]])

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.emit import assembler, blas, scratch, straight, sums
+from graphad.emit import assembler, blas, scratch, straight, sums, threads
 from graphad.emit.embed import merged
+from graphad.emit.nests import Nests
 from graphad.emit.text import Names, Printer, argument_dtype, function_name, literal
 from graphad.emit.vecmath import FUNCTIONS, HEADER, source_of
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent, Size, product
 from graphad.loops.ir import NEUTRAL, Access, Literal, Loop, Program, Statement, Var
+from graphad.loops.parallel import Parallel, Serial
 from graphad.loops.schedule import Schedule, schedule
 from graphad.loops.scratch import ITEM_SIZES, Slot, lives, root
 from graphad.ops.custom import USER_FUNCTIONS
@@ -52,6 +54,7 @@ class Generated:
         arrays: outputs of rank above 0, written in place.
         scalars: outputs of rank 0, returned: nothing, one, or a tuple.
         slots: the parts of the scratch memory that the kernel keeps.
+        nests: which loops run in several threads and why others do not; nothing for one thread.
     """
 
     source: str
@@ -62,11 +65,12 @@ class Generated:
     arrays: tuple[str, ...]
     scalars: tuple[str, ...]
     slots: tuple[Slot, ...] = ()
+    nests: tuple[Parallel | Serial, ...] = ()
 
 
-def generate(graph: Graph) -> Generated:
-    """The module of a graph whose operations are all elementwise or patterns."""
-    plan = schedule(graph)
+def generate(graph: Graph, threads: int = 1) -> Generated:
+    """The module of a graph whose operations are all elementwise or patterns; large loops run in `threads` threads."""
+    plan = schedule(graph, threads)
     return Writer(plan).module()
 
 
@@ -83,7 +87,10 @@ class Writer:
         self.starts = self._starting()
         collected = any(_reordered(s) for s in self.program.statements)
         products = any(s.operation == "dot" for s in self.program.statements if s.kind == "call")
-        parts = ((scratch, plan.slots), (blas, products), (sums, collected), (assembler, self.straight))
+        parallel = any(isinstance(nest, Parallel) for nest in plan.nests)
+        parts = (
+            (scratch, plan.slots), (blas, products), (sums, collected), (assembler, self.straight), (threads, parallel),
+        )  # fmt: skip
         self.carried = [part for part, wanted in parts if wanted]
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))
         taken = [*FUNCTIONS, *self.users, *_defined(self.functions), "FLAGS", "base64", *self.globals]
@@ -100,6 +107,7 @@ class Writer:
         self.batch = self.printer.names.new("batch")
         self.block = self.printer.names.new("scratch")
         self.spans = lives(self.program.body)
+        self.nests = Nests(self, self.function)
 
     # ------------------------------------------------------------------ the module
 
@@ -116,6 +124,7 @@ class Writer:
             parts.append(f"{name} = {_array_text(array)}\n\n")
         if self.straight:
             parts.append(straight.definitions(self.straight) + "\n")
+        parts.extend("\n" + text + "\n" for text in self.nests.functions())
         parts.append("\n" + self._kernel() + "\n\n" + self._public())
         return Generated(
             source="".join(parts),
@@ -126,6 +135,7 @@ class Writer:
             arrays=tuple(v.name for v in self.arrays),
             scalars=tuple(v.name for v in self.scalars),
             slots=self.plan.slots,
+            nests=self.plan.nests,
         )
 
     def _header(self) -> str:
@@ -253,8 +263,9 @@ class Writer:
         for number, item in enumerate(self.program.body):
             for var in self.starts:
                 if self._filled(var) and self.spans[root(var)][0] == number:
-                    yield from self._first_values(var)
-            yield from self._block([item])
+                    yield from self.first_values(var)
+            nest = self.nests.of(item)
+            yield from self.lines([item]) if nest is None else self.nests.call(nest)
 
     def _filled(self, var: Var) -> bool:
         """Whether an array of the function, not of a loop, needs first values."""
@@ -265,9 +276,10 @@ class Writer:
         for var in self.starts:
             storage = self.plan.storage[var]
             if (storage.home[-1] if storage.home else None) is home and not self._filled(var):
-                yield from self._first_values(var)
+                yield from self.first_values(var)
 
-    def _first_values(self, var: Var) -> Iterator[str]:
+    def first_values(self, var: Var) -> Iterator[str]:
+        """The lines that give an accumulator or a carried value its first value."""
         value = literal(self.starts[var].value, self.starts[var].dtype)
         for piece in self.printer.pieces(var):
             yield f"{piece}.fill({value})" if self.plan.storage[var].is_array else f"{piece} = {value}"
@@ -284,28 +296,29 @@ class Writer:
 
     # ------------------------------------------------------------------ loops
 
-    def _block(self, body: list[Loop | Statement]) -> Iterator[str]:
+    def lines(self, body: list[Loop | Statement], bounds: tuple[str, str] | None = None) -> Iterator[str]:
+        """The lines of loops and statements; with `bounds` the loops run over some of their rounds."""
         for item in body:
             if isinstance(item, Statement):
                 yield from self._statement(item)
                 continue
-            yield from self._head(item)
-            inside = [*self._initial(item), *self._block(item.body)]
+            yield from self._head(item, bounds)
+            inside = [*self._initial(item), *self.lines(item.body)]
             for line in inside:
                 yield INDENT + line
 
-    def _head(self, loop: Loop) -> Iterator[str]:
+    def _head(self, loop: Loop, bounds: tuple[str, str] | None) -> Iterator[str]:
         """The first line of a loop, and in blocks where each ends."""
         own = self.printer.loops[loop.axis]
-        length = self.printer.extent(self.plan.axes.extent(loop.axis))
+        first, length = bounds or ("0", self.printer.extent(self.plan.axes.extent(loop.axis)))
         start, end = self.printer.blocks.get(loop.axis, ("", ""))
         if loop.block:
-            yield f"for {start} in range(0, {length}, {loop.block}):"
+            yield f"for {start} in range({first}, {length}, {loop.block}):"
             yield f"{INDENT}{end} = min({start} + {loop.block}, {length})"
         elif loop.within is not None:
             yield f"for {own} in range({start}, {end}):"
         else:
-            yield f"for {own} in range({length}):"
+            yield f"for {own} in range({f'{first}, ' if bounds else ''}{length}):"
 
     def _statement(self, statement: Statement) -> Iterator[str]:
         if statement.kind == "call":
@@ -320,7 +333,11 @@ class Writer:
                 yield f"{carried} = {value}"
                 yield f"{target} = {carried}"
             else:
-                yield _assignment(statement, target, value)
+                yield self.assigned(statement, target, value)
+
+    def assigned(self, statement: Statement, target: str, value: str) -> str:
+        """The line that writes or accumulates a value as a statement does."""
+        return _assignment(statement, target, value)
 
     def _call(self, statement: Statement) -> Iterator[str]:
         if statement.operation == "reshape":

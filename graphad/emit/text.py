@@ -155,12 +155,16 @@ class Printer:
 
     def pieces(self, var: Var) -> Iterator[str]:
         """The names that hold a variable: one, or one per point of its unrolled dimensions."""
+        return (name for _, name in self.pieces_at(var))
+
+    def pieces_at(self, var: Var) -> Iterator[tuple[tuple[int, ...], str]]:
+        """The names that hold a variable, each with its point of the unrolled dimensions."""
         storage = self.plan.storage[var]
         if not storage.unrolled:
-            yield self.name(var)
+            yield (), self.name(var)
             return
         for point in itertools.product(*(range(int(str(var.shape[d]))) for d in storage.unrolled)):
-            yield self._unrolled_name(var, "_".join(map(str, point)))
+            yield point, self._unrolled_name(var, "_".join(map(str, point)))
 
     def memory_shape(self, var: Var) -> list[str]:
         """The extents of the array that holds a variable."""

@@ -14,6 +14,7 @@ from graphad.loops.interchange import interchange
 from graphad.loops.ir import Program, Var
 from graphad.loops.layout import straighten
 from graphad.loops.lower import lower
+from graphad.loops.parallel import Parallel, Serial, parallelize
 from graphad.loops.place import Storage, place
 from graphad.loops.recompute import Recomputation
 from graphad.loops.registers import hoist_loads, split_accumulations
@@ -27,19 +28,29 @@ assert patterns  # imported for its rules
 
 @dataclass(frozen=True)
 class Schedule:
-    """A program whose loops are decided, its axes, the storage of its variables, and its scratch memory."""
+    """A program whose loops are decided.
+
+    Arguments:
+        axes: its axes.
+        storage: where its variables live.
+        slots: its scratch memory.
+        threads: how many a call uses.
+        nests: for more than one thread, what was decided about each outermost loop.
+    """
 
     program: Program
     axes: Axes
     storage: dict[Var, Storage]
     slots: tuple[Slot, ...]
+    threads: int = 1
+    nests: tuple[Parallel | Serial, ...] = ()
 
 
 ROUNDS = 8
 
 
-def schedule(graph: Graph) -> Schedule:
-    """Lower a graph and decide its loops."""
+def schedule(graph: Graph, threads: int = 1) -> Schedule:
+    """Lower a graph and decide its loops, of which large ones run in `threads` threads."""
     program = lower(graph)
     axes = Axes(program)
     split_accumulations(program, axes)
@@ -59,4 +70,5 @@ def schedule(graph: Graph) -> Schedule:
     donate(program, axes, storage)
     widen(program, axes, storage)
     strip_mine(program, axes, storage)
-    return Schedule(program, axes, storage, slots(program, axes, storage))
+    nests = parallelize(program, axes, storage, threads)
+    return Schedule(program, axes, storage, slots(program, axes, storage, nests), threads, nests)

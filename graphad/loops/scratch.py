@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from graphad.ir.sizes import Extent, evaluate, product
 from graphad.loops.axes import Axes
 from graphad.loops.ir import Access, Loop, Program, Statement, Var, walk
+from graphad.loops.parallel import Parallel, Serial
 from graphad.loops.place import Storage
 
 ITEM_SIZES = {"bool": 1, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
@@ -52,10 +53,18 @@ def lives(body: list[Loop | Statement]) -> dict[Var, tuple[int, int]]:
     return found
 
 
-def slots(program: Program, axes: Axes, storage: dict[Var, Storage]) -> tuple[Slot, ...]:
+def slots(
+    program: Program, axes: Axes, storage: dict[Var, Storage], nests: tuple[Parallel | Serial, ...] = ()
+) -> tuple[Slot, ...]:
     """The parts of the scratch block, each with arrays that are never needed at once."""
     spans = lives(program.body)
-    arrays = [v for v, s in storage.items() if s.is_array and not v.external and v.alias is None]
+    copied: set[Var] = set()
+    for nest in nests:
+        if isinstance(nest, Parallel):
+            place = program.body.index(nest.loop)
+            spans.update({copies: (place, place) for _, copies in (*nest.totals, *nest.private)})
+            copied.update(var for var, _ in nest.private)
+    arrays = [v for v, s in storage.items() if s.is_array and not v.external and v.alias is None and v not in copied]
     lengths = {v: memory_bytes(v, storage[v]) for v in arrays}
     arrays.sort(key=lambda v: -axes.estimate(lengths[v]))
     groups: list[list[Var]] = []

@@ -22,7 +22,7 @@ Body = list[Loop | Statement]
 def strip_mine(program: Program, axes: Axes, storage: dict[Var, Storage]) -> None:
     """Run the outermost loops of a scheduled program in blocks where a loop in them is serial."""
     for position, item in enumerate(program.body):
-        if isinstance(item, Loop) and _serial_inside(item) and _unordered(item, axes, storage):
+        if isinstance(item, Loop) and _serial_inside(item) and unordered(item, axes, storage):
             program.body[position] = Strip(item, program, axes, storage).block
     program.statements = [statement for statement, _ in walk(program.body)]
 
@@ -32,7 +32,7 @@ def _serial_inside(loop: Loop) -> bool:
     return any(s.kind == "scan" for s, path in walk(loop.body) if path)
 
 
-def _unordered(loop: Loop, axes: Axes, storage: dict[Var, Storage]) -> bool:
+def unordered(loop: Loop, axes: Axes, storage: dict[Var, Storage]) -> bool:
     """Whether the rounds of a loop may run side by side."""
     kinds: dict[Var, set[str]] = {}
     shared: dict[Var, list[tuple[Access, Statement]]] = {}

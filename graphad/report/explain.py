@@ -34,7 +34,8 @@ def explain(function: CompiledFunction, *, passes: bool = False, loops: bool = F
     if passes:
         sections.append(("passes", _passes_table(function)))
     if loops:
-        sections.append(("loops, sizes at their hints", _loops_table(summarize(schedule(inline(function.optimized))))))
+        plan = schedule(inline(function.optimized), function.recipe.threads)
+        sections.append(("loops, sizes at their hints", _loops_table(summarize(plan))))
         if function.generated.slots:
             sections.append(("scratch memory, kept from call to call", _scratch_table(function)))
     return "\n\n".join(f"{title}\n{as_text(content, width)}" for title, content in sections) + "\n"

@@ -51,7 +51,7 @@ def row(outputs: int, seconds: float) -> str:
     """One line of the table."""
     generator = np.random.default_rng(0)
     arrays = [generator.normal(size=s) / 10 for s in (INPUTS, (INPUTS, INPUTS), (outputs, INPUTS))]
-    functions = [ga.jacobian(graph(outputs), "x", mode=mode) for mode in MODES]
+    functions = [ga.jacobian(graph(outputs), "x", mode=mode, sparse=False) for mode in MODES]
     # Results go to arrays that exist: fresh pages would be most of the time where they are large.
     calls: list[Callable[[], object]] = [f.bind(*arrays) for f in functions]
     times = best_times(calls, seconds)

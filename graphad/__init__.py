@@ -169,6 +169,7 @@ from graphad.ops.reduction import (
 from graphad.ops.source import arange, eye, full, full_like, identity, ones, ones_like, tri, zeros, zeros_like
 from graphad.ops.special import digamma, erf, erfc, lgamma, logaddexp, polygamma, relu, sigmoid, sinc, softplus
 from graphad.ops.statistics import average, logsumexp, mean, norm, std, var
+from graphad.sparse.function import SparseFunction
 from graphad.trace import trace
 
 # Every builder function that stands in graphad's table of functions is public under its name.
@@ -185,6 +186,7 @@ __all__ = [
     "NotDifferentiable",
     "PassError",
     "ShapeError",
+    "SparseFunction",
     "TextError",
     "Variable",
     "VerificationError",

@@ -12,6 +12,7 @@ the machine. The derivative graphs themselves come from `graphad.transform`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, overload
 
 import numpy as np  # noqa: F401  (for the examples)
 
@@ -23,6 +24,8 @@ from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.plan.jacobians import batched_jacobian, planned_jacobian
 from graphad.plan.modes import Mode, Plan, fixed, uniform
+from graphad.sparse.build import hessian_blocks, jacobian_blocks, sparse_function
+from graphad.sparse.function import SparseFunction
 from passes.base import Pass
 from passes.pipeline import DEFAULT, run_pipeline
 
@@ -160,6 +163,24 @@ def vjp(
     )
 
 
+@overload
+def jacobian(
+    graph: Graph, wrt: Names = None, of: Names = None, mode: Mode | None = None, *, sparse: Literal[False],
+    batch: str | int | None = None, force: Mapping[str, Mode] | None = None, passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled", threads: int = 1,
+) -> CompiledFunction: ...  # fmt: skip
+@overload
+def jacobian(
+    graph: Graph, wrt: Names = None, of: Names = None, mode: Mode | None = None, *, sparse: Literal[True],
+    batch: str | int | None = None, force: Mapping[str, Mode] | None = None, passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled", threads: int = 1,
+) -> SparseFunction: ...  # fmt: skip
+@overload
+def jacobian(
+    graph: Graph, wrt: Names = None, of: Names = None, mode: Mode | None = None, *, sparse: None = None,
+    batch: str | int | None = None, force: Mapping[str, Mode] | None = None, passes: Sequence[Pass] = DEFAULT,
+    tier: Tier = "compiled", threads: int = 1,
+) -> CompiledFunction | SparseFunction: ...  # fmt: skip
 def jacobian(
     graph: Graph,
     wrt: Names = None,
@@ -168,11 +189,12 @@ def jacobian(
     *,
     batch: str | int | None = None,
     force: Mapping[str, Mode] | None = None,
+    sparse: bool | None = None,
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
     threads: int = 1,
-) -> CompiledFunction:
-    """Dense Jacobians: `J(*inputs)`, arrays of shape `y.shape + x.shape`.
+) -> CompiledFunction | SparseFunction:
+    """Jacobians: `J(*inputs)`, dense arrays of shape `y.shape + x.shape`, or sparse matrices.
 
     Several outputs give a named tuple by output, several inputs one by input inside it.
 
@@ -208,26 +230,47 @@ def jacobian(
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
     if batch is not None and force:
         raise ArgumentError(describe("`batch` and `force` are both given", fix="`mode` is for one point as a whole"))
-    plain = _simplified(graph, passes)
-    if batch is None:
-        derived, plan = planned_jacobian(plain, inputs, outputs, mode, force)
-    else:
-        derived, plan = batched_jacobian(plain, inputs, outputs, batch, mode)
+    if sparse and (batch is not None or force):
+        raise ArgumentError(describe("`sparse` is given with `batch` or `force`", fix="these are for dense Jacobians"))
+    simple = _simplified(graph, passes)
     rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
     packing = pack_named("jacobian", outputs, rows, alone=_alone(of))
+    if sparse:
+        blocks = jacobian_blocks(simple, inputs, outputs)
+        return sparse_function(simple, blocks, packing, f"{graph.name}_jacobian", passes, tier, threads)
+    if batch is None:
+        derived, plan = planned_jacobian(simple, inputs, outputs, mode, force)
+    else:
+        derived, plan = batched_jacobian(simple, inputs, outputs, batch, mode)
     return compile_graph(derived, packing, plan, passes, tier, threads)
 
 
+@overload
+def hessian(
+    graph: Graph, wrt: Names = None, of: str | None = None, *, sparse: Literal[False],
+    passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled", threads: int = 1,
+) -> CompiledFunction: ...  # fmt: skip
+@overload
+def hessian(
+    graph: Graph, wrt: Names = None, of: str | None = None, *, sparse: Literal[True],
+    passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled", threads: int = 1,
+) -> SparseFunction: ...  # fmt: skip
+@overload
+def hessian(
+    graph: Graph, wrt: Names = None, of: str | None = None, *, sparse: None = None,
+    passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled", threads: int = 1,
+) -> CompiledFunction | SparseFunction: ...  # fmt: skip
 def hessian(
     graph: Graph,
     wrt: Names = None,
     of: str | None = None,
     *,
+    sparse: bool | None = None,
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
     threads: int = 1,
-) -> CompiledFunction:
-    """Second derivatives of a scalar output: `H(*inputs)`, an array of shape `x.shape + x.shape`.
+) -> CompiledFunction | SparseFunction:
+    """Second derivatives of a scalar output: `H(*inputs)`, an array of shape `x.shape + x.shape`, or a sparse matrix.
 
     Several inputs give a named tuple of named tuples: `H(...).a.b` has shape `a.shape + b.shape`.
 
@@ -244,8 +287,12 @@ def hessian(
         pack_named("row", inputs, [f"d2{output}_d{a}_d{b}" for b in inputs], alone=_alone(wrt)) for a in inputs
     ]
     simple, reason = _simplified(graph, passes), "one forward sweep per input element through the reverse gradient"
-    plan = uniform(f"d2{output}/d({', '.join(inputs)})2", "forward over reverse", reason, simple, inputs, [output])
     packing = pack_named("hessian", inputs, rows, alone=_alone(wrt))
+    if sparse:
+        gradient = _simplified(transform.grad(simple, inputs, output), passes)
+        blocks = hessian_blocks(gradient, inputs, output)
+        return sparse_function(gradient, blocks, packing, f"{graph.name}_hessian", passes, tier, threads)
+    plan = uniform(f"d2{output}/d({', '.join(inputs)})2", "forward over reverse", reason, simple, inputs, [output])
     return compile_graph(transform.hessian(simple, inputs, output), packing, plan, passes, tier, threads)
 
 

@@ -28,8 +28,8 @@ DERIVATIVES: dict[str, Callable[..., CompiledFunction]] = {
     "value_and_grad": api.value_and_grad,
     "jvp": api.jvp,
     "vjp": api.vjp,
-    "jacobian": api.jacobian,
-    "hessian": api.hessian,
+    "jacobian": partial(api.jacobian, sparse=False),
+    "hessian": partial(api.hessian, sparse=False),
     "hvp": api.hvp,
 }
 OF_SCALARS = ("value", "grad", "value_and_grad", "hvp")

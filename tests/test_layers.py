@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("graphad.emit",),
     ("graphad.report",),
     ("graphad.compile",),
+    ("graphad.sparse",),
     ("graphad.zero_order", "graphad.trace_modes", "graphad.trace", "graphad.api", "graphad.testing", "graphad.demo",
      "graphad.cli"),
 )  # fmt: skip

@@ -25,7 +25,9 @@ def build(problem: Problem, dtype: str = "float64") -> ga.Graph:
 def derive(problem: Problem, graph: ga.Graph) -> ga.CompiledFunction:
     """The compiled derivative that a problem asks for."""
     wrt = list(problem.wrt)
-    make = {"value_and_grad": ga.value_and_grad, "grad": ga.grad, "hvp": ga.hvp, "jacobian": ga.jacobian}
+    if problem.derivative == "jacobian":
+        return ga.jacobian(graph, wrt=wrt, sparse=False)
+    make = {"value_and_grad": ga.value_and_grad, "grad": ga.grad, "hvp": ga.hvp}
     return make[problem.derivative](graph, wrt=wrt)
 
 

@@ -232,13 +232,20 @@ class Graph:
         """Give the following nodes this line; None returns to the user's own line. `at` is the scoped form."""
         self._source = source
 
-    def copy(self, name: str | None = None) -> Graph:
-        """An open copy with the same nodes, ids, inputs and outputs; nodes are shared, so this is cheap."""
-        new = Graph(name or self.name)
+    def copy(self, name: str | None = None, *, intern: bool = False) -> Graph:
+        """An open copy with the same nodes, ids, inputs and outputs; nodes are shared, so this is cheap.
+
+        Arguments:
+            intern: merge equal nodes that are added from now on, with each other and with those that are there.
+        """
+        new = Graph(name or self.name, intern=intern)
         new.nodes = list(self.nodes)
         new.inputs, new.outputs = dict(self.inputs), dict(self.outputs)
         new.hints, new.requirements = dict(self.hints), list(self.requirements)
         new._constants = dict(self._constants)
+        if new._interned is not None:
+            for node_id, node in enumerate(self.nodes):
+                new._interned.setdefault(node.key, node_id)
         return new
 
     def __call__(self, *args: object, **kwargs: object) -> Any:

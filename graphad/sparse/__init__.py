@@ -1,0 +1,1 @@
+"""Functions whose results are sparse matrices."""

@@ -1,0 +1,323 @@
+"""The function that users call for sparse Jacobians: values by a compiled graph, structure once for given sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphad.analysis.cost import typical_sizes
+from graphad.compile import CompiledFunction
+from graphad.emit.arguments import convert
+from graphad.emit.result import Packing, Record, record_class
+from graphad.errors import ArgumentError, DtypeError, ShapeError, describe
+from graphad.interpret import solve_sizes
+from graphad.ir import sizes
+from graphad.ir.apply import bind_arguments
+from graphad.ir.graph import Graph
+from graphad.plan.direct import Block, Places, shape_at
+from graphad.plan.modes import Plan
+from graphad.sparse.place import Placement, compressed, place_by_numba, place_by_numpy
+from graphad.sparse.sparsity import Sparsity
+
+KEPT = 16  # structures of different sizes or index arrays that a function remembers
+
+
+class Method(Protocol):
+    """How the entries of sparse Jacobians are computed, and where they go."""
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """What is computed."""
+
+    @property
+    def graph(self) -> Graph:
+        """The values, one vector for each block; its inputs are the user's, then seeds."""
+
+    @property
+    def fixed_by(self) -> tuple[str, ...]:
+        """Inputs on which the structure depends besides sizes."""
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """The inputs of the graph that are seeds."""
+
+    def places(self, arrays: Mapping[str, NDArray[Any]], bound: Mapping[str, int]) -> Places:
+        """Seeds and coordinates at some sizes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """The structure of one block at some sizes.
+
+    `template` is a CSR matrix of this structure, of which results are copies with other data.
+    """
+
+    template: Any
+    placement: Placement
+    sparsity: Sparsity
+    dtype: np.dtype[Any]
+
+    @property
+    def nonzeros(self) -> int:
+        """The number of entries."""
+        return self.sparsity.nonzeros
+
+    def filled(self, data: NDArray[Any]) -> Any:
+        """A CSR matrix of this structure; the structure is shared."""
+        made = object.__new__(type(self.template))
+        made.__dict__.update(self.template.__dict__)
+        made.data = data
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """All that is known about calls with some sizes and index arrays.
+
+    `pool` holds arrays for computed values, taken by a call and put back after it.
+    """
+
+    fixed: tuple[NDArray[Any], ...]
+    seeds: tuple[NDArray[Any], ...]
+    matrices: tuple[Matrix, ...]
+    pool: list[NDArray[Any]]
+
+
+class SparseFunction:
+    """A function of a graph's inputs whose results are sparse matrices, as `scipy.sparse.csr_array`.
+
+    The structure (`indptr`, `indices`) is computed in the first call with given sizes, and again where an integer
+    input on which it depends has changed. All results share its arrays, which are read-only: `J(x).copy()` has its own.
+    Columns are sorted, no element is stored twice, and what is stored may be zero.
+
+    Called with the graph's inputs, by position or by name, and `out=`: the array of the data of a result (float, one
+    element for each entry) or a matrix that such a function has returned; it is written and is in the result.
+
+    Attributes:
+        values: the compiled function behind it: its results are the computed values before they are put in order.
+        method: how entries are computed.
+
+    >>> import graphad as ga
+    >>> g = ga.Graph("steps")
+    >>> x = g.input("x", shape="n")
+    >>> g.output("y", (x[1:] - x[:-1]) ** 2)
+    >>> J = ga.jacobian(g, sparse=True, tier="interpreted")
+    >>> J(np.array([1.0, 3.0, 4.0])).toarray()
+    array([[-4.,  4.,  0.],
+           [ 0., -2.,  2.]])
+    """
+
+    def __init__(self, method: Method, packing: Packing, values: CompiledFunction) -> None:
+        self.method = method
+        self.packing = packing
+        self.values = values
+        self._place = place_by_numpy if values.recipe.tier == "interpreted" else place_by_numba
+        self._user = _without_seeds(method)
+        self._known: dict[tuple[tuple[int, ...], ...], list[Structure]] = {}
+        self._last: Structure | None = None
+        self._positions = tuple(list(self._user.inputs).index(name) for name in method.fixed_by)
+
+    # ------------------------------------------------------------------ calling
+
+    def __call__(self, *inputs: Any, out: Any = None, **named: Any) -> Any:
+        """The matrices; see the class."""
+        if named or len(inputs) != len(self._user.inputs):
+            inputs = tuple(bind_arguments(self._user, inputs, named).values())
+        structure = self._find(inputs)
+        if len(structure.matrices) > 1:
+            return self._several(structure, inputs, out)
+        (matrix,) = structure.matrices
+        data = np.empty(matrix.nonzeros, matrix.dtype) if out is None else self._data_of(out, matrix, inputs)
+        if matrix.placement.how == "as computed":
+            self.values(*inputs, *structure.seeds, out=data)
+            return matrix.filled(data)
+        try:
+            buffer = structure.pool.pop()
+        except IndexError:
+            buffer = self.values(*inputs, *structure.seeds)
+        else:
+            self.values(*inputs, *structure.seeds, out=buffer)
+        self._place(buffer, matrix.placement, data)
+        structure.pool.append(buffer)
+        return matrix.filled(data)
+
+    def _several(self, structure: Structure, inputs: tuple[Any, ...], out: Any) -> Any:
+        if out is not None:
+            names = ", ".join(b.name for b in self.method.blocks)
+            what = f"`{self.name}`: several matrices take no out="
+            raise ArgumentError(describe(what, got=names, fix="compute one block: name one of `wrt` and one of `of`"))
+        found = {}
+        computed = self.values(*inputs, *structure.seeds)
+        for block, matrix, values in zip(self.method.blocks, structure.matrices, computed, strict=True):
+            data = values
+            if matrix.placement.how != "as computed":
+                data = np.empty(matrix.nonzeros, matrix.dtype)
+                self._place(values, matrix.placement, data)
+            found[block.name] = matrix.filled(data)
+        return _packed(self.packing, found)
+
+    def _data_of(self, out: Any, matrix: Matrix, inputs: tuple[Any, ...]) -> NDArray[Any]:
+        """The array to be written, from what the user gave."""
+        data = out
+        if hasattr(out, "indptr") and hasattr(out, "data"):
+            data = out.data
+            same = all(getattr(out, n) is getattr(matrix.template, n) for n in ("indptr", "indices"))
+            if out.shape != matrix.template.shape or not (same or _same_structure(out, matrix.template)):
+                what = f"`{self.name}`: out is a matrix of another structure"
+                raise ArgumentError(describe(what, expected=repr(matrix.sparsity), got=repr(out), fix="leave it out"))
+        fix = f'pass `np.empty({matrix.nonzeros}, dtype="{matrix.dtype}")` or a matrix that this function returned'
+        if type(data) is not np.ndarray:
+            what = f"`{self.name}`: out is no array of data"
+            raise ArgumentError(describe(what, expected="a result's data", got=type(out).__name__, fix=fix))
+        if data.dtype != matrix.dtype:
+            what = f"`{self.name}`: out has the wrong dtype"
+            raise DtypeError(describe(what, expected=str(matrix.dtype), got=str(data.dtype), fix=fix))
+        if data.shape != (matrix.nonzeros,):
+            what, got = f"`{self.name}`: out has the wrong shape", str(data.shape)
+            raise ShapeError(describe(what, expected=f"({matrix.nonzeros},): one for each entry", got=got, fix=fix))
+        if not (data.flags.carray and not any(_overlap(data, x) for x in inputs)):
+            what = f"`{self.name}`: out can not be written to"
+            expected = "a contiguous, writeable array that overlaps no argument"
+            raise ArgumentError(describe(what, expected=expected, fix=fix))
+        return data
+
+    # ------------------------------------------------------------------ structure
+
+    def _find(self, inputs: tuple[Any, ...]) -> Structure:
+        key = tuple([x.shape if type(x) is np.ndarray else np.shape(x) for x in inputs])
+        for structure in self._known.get(key, ()):
+            if all(np.array_equal(inputs[p], a) for p, a in zip(self._positions, structure.fixed, strict=True)):
+                self._last = structure
+                return structure
+        return self._new(key, inputs)
+
+    def _new(self, key: tuple[tuple[int, ...], ...], inputs: tuple[Any, ...]) -> Structure:
+        graph = self._user
+        arrays = {}
+        for (name, node_id), value in zip(graph.inputs.items(), inputs, strict=True):
+            arrays[name] = convert(graph.name, name, value, graph.nodes[node_id].type, graph.nodes[node_id].source)
+        bound = solve_sizes(graph, {name: np.shape(array) for name, array in arrays.items()})
+        if self.method.fixed_by and not self.method.seeds:
+            self.values(*inputs)  # refuses positions that are out of range with the line of the user
+        structure = self._structure({n: np.array(arrays[n]) for n in self.method.fixed_by}, bound)
+        kept = self._known.setdefault(key, [])
+        kept.insert(0, structure)
+        del kept[KEPT:]
+        while len(self._known) > KEPT:
+            self._known.pop(next(iter(self._known)), None)
+        self._last = structure
+        return structure
+
+    def _structure(self, arrays: Mapping[str, NDArray[Any]], bound: Mapping[str, int]) -> Structure:
+        places = self.method.places(arrays, bound)
+        matrices = []
+        for block, found in zip(self.method.blocks, places.blocks, strict=True):
+            shape = shape_at(block, bound)
+            kind = self.values.graph.nodes[self.values.graph.outputs[block.name]].type
+            whole = {**bound, **_seed_sizes(self.method, places.seeds)}
+            made = compressed(found, shape, sizes.evaluate(kind.elements, whole))
+            for array in (made.indptr, made.indices):
+                array.flags.writeable = False
+            method = "direct" if found.coloring is None else "coloured"
+            sparsity = Sparsity(shape, made.indptr, made.indices, method, found.coloring)
+            dtype = np.dtype(block.dtype)
+            matrices.append(Matrix(_template(sparsity, dtype), made.placement, sparsity, dtype))
+        return Structure(tuple(arrays[n] for n in self.method.fixed_by), places.seeds, tuple(matrices), [])
+
+    @property
+    def sparsity(self) -> Any:
+        """The pattern and the colours: a `Sparsity`, or several by the names of blocks.
+
+        At the sizes of the last call; before the first call at the hints of the sizes.
+
+        Raises `ArgumentError` before the first call where the pattern depends on an integer input.
+        """
+        structure = self._last
+        if structure is None:
+            if self.method.fixed_by:
+                names = ", ".join(f"`{n}`" for n in self.method.fixed_by)
+                what = f"`{self.name}`: the pattern depends on the values of {names}"
+                raise ArgumentError(describe(what, fix="call the function once"))
+            structure = self._structure({}, typical_sizes(self._user))
+        found = {b.name: m.sparsity for b, m in zip(self.method.blocks, structure.matrices, strict=True)}
+        return next(iter(found.values())) if len(found) == 1 else found
+
+    # ------------------------------------------------------------------ what stands behind it
+
+    @property
+    def name(self) -> str:
+        """The name of the derivative graph."""
+        return self.values.name
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the values, before passes."""
+        return self.values.graph
+
+    @property
+    def optimized(self) -> Graph:
+        """The graph of the values after passes."""
+        return self.values.optimized
+
+    @property
+    def plan(self) -> Plan:
+        """What was decided and why."""
+        return self.values.plan
+
+    @property
+    def source(self) -> str:
+        """The generated module of the values."""
+        return self.values.source
+
+    def explain(self, passes: bool = False, loops: bool = False, width: int = 100) -> str:
+        """What was decided and why, as a text; arguments as for `CompiledFunction.explain`."""
+        return self.values.explain(passes=passes, loops=loops, width=width)
+
+    def __repr__(self) -> str:
+        return f"<sparse {self.values.recipe.tier} {self.name}({', '.join(self._user.inputs)}, *, out=None)>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (SparseFunction, (self.method, self.packing, self.values))
+
+
+def _without_seeds(method: Method) -> Graph:
+    """The inputs and requirements of the user's own call."""
+    graph = method.graph.copy()
+    graph.inputs = {n: i for n, i in graph.inputs.items() if n not in method.seeds}
+    return graph.freeze()
+
+
+def _seed_sizes(method: Method, seeds: Sequence[NDArray[Any]]) -> dict[str, int]:
+    """The sizes that only seeds have: the leading axis of each."""
+    nodes = [method.graph.nodes[method.graph.inputs[name]] for name in method.seeds]
+    return {str(node.type.shape[0]): len(seed) for node, seed in zip(nodes, seeds, strict=True)}
+
+
+def _template(sparsity: Sparsity, dtype: np.dtype[Any]) -> Any:
+    from scipy.sparse import csr_array
+
+    data = np.zeros(sparsity.nonzeros, dtype)
+    made = csr_array((data, sparsity.indices, sparsity.indptr), shape=sparsity.shape)
+    made.indices, made.indptr = sparsity.indices, sparsity.indptr
+    made.has_sorted_indices = made.has_canonical_format = True
+    return made
+
+
+def _same_structure(left: Any, right: Any) -> bool:
+    return np.array_equal(left.indptr, right.indptr) and np.array_equal(left.indices, right.indices)
+
+
+def _overlap(data: NDArray[Any], x: Any) -> bool:
+    return isinstance(x, np.ndarray) and np.may_share_memory(data, x)
+
+
+def _packed(packing: Packing, found: Mapping[str, Any]) -> Any:
+    if isinstance(packing, str):
+        return found[packing]
+    assert isinstance(packing, Record)
+    parts = tuple(_packed(part, found) for part in packing.parts)
+    return record_class(packing.name, packing.fields)._make(parts) if packing.fields else parts

@@ -142,7 +142,7 @@ class Writer:
         """The imports: what the vector mathematics and the scratch memory need, or less."""
         header = HEADER if self.functions else SHORT_HEADER
         needed = [*(part.IMPORTS for part in self.carried), "import base64" if self.program.constants else ""]
-        return merged(header, *needed) + "".join(header.partition("\nelementary")[1:])
+        return merged(header, *needed) + "".join(header.partition("\nbranching")[1:])
 
     def _functions(self) -> list[str]:
         found = {f for statement in self.straight for f in straight.functions(statement)}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.emit import assembler, blas, scratch, straight, sums, threads
+from graphad.emit import assembler, blas, filling, scratch, straight, sums, threads
 from graphad.emit.embed import merged
 from graphad.emit.nests import Nests
 from graphad.emit.text import Names, Printer, argument_dtype, function_name, literal
@@ -88,8 +88,10 @@ class Writer:
         collected = any(_reordered(s) for s in self.program.statements)
         products = any(s.operation == "dot" for s in self.program.statements if s.kind == "call")
         parallel = any(isinstance(nest, Parallel) for nest in plan.nests)
+        filled = any(self.plan.storage[var].is_array for var in self.starts)
         parts = (
-            (scratch, plan.slots), (blas, products), (sums, collected), (assembler, self.straight), (threads, parallel),
+            (scratch, plan.slots), (filling, filled), (blas, products), (sums, collected), (assembler, self.straight),
+            (threads, parallel),
         )  # fmt: skip
         self.carried = [part for part, wanted in parts if wanted]
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))
@@ -250,7 +252,7 @@ class Writer:
         step = product(storage.shape(var)) * ITEM_SIZES[var.dtype]
         for number, piece in enumerate(self.printer.pieces(var)):
             start = f"{place} + {self.printer.extent(step * number)}" if number else place
-            yield f"{piece} = carray(_at({start}, np.{_numpy_dtype(var.dtype)}), ({shape},))"
+            yield f"{piece} = _array({start}, np.{_numpy_dtype(var.dtype)}, ({shape},))"
 
     def _aliases(self) -> Iterator[str]:
         for var in self.plan.storage:
@@ -282,7 +284,7 @@ class Writer:
         """The lines that give an accumulator or a carried value its first value."""
         value = literal(self.starts[var].value, self.starts[var].dtype)
         for piece in self.printer.pieces(var):
-            yield f"{piece}.fill({value})" if self.plan.storage[var].is_array else f"{piece} = {value}"
+            yield f"_fill({piece}, {value})" if self.plan.storage[var].is_array else f"{piece} = {value}"
 
     def _starting(self) -> dict[Var, Literal]:
         starts: dict[Var, Literal] = {}

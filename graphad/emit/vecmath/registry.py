@@ -30,6 +30,7 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import extending
+from numba.extending import intrinsic
 
 branching = njit(
     forceinline=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True

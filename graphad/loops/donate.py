@@ -17,6 +17,18 @@ def donate(program: Program, axes: Axes, storage: dict[Var, Storage]) -> None:
                 del storage[found]
 
 
+def update_in_place(program: Program, axes: Axes, storage: dict[Var, Storage]) -> None:
+    """Let a step write what it carries where it read it, if it needs no element again after that."""
+    for state in program.states:
+        now, following = state.now, state.next
+        if now is following or not storage[now].is_array or not now.shape:
+            continue
+        if Donation(program, axes, storage, following).replaces(now):
+            _replace(program, following, now)
+            del storage[following]
+            state.next = now
+
+
 class Donation:
     """The search for a temporary that can live in one output."""
 
@@ -37,10 +49,21 @@ class Donation:
                 return operand.var
         return None
 
+    def replaces(self, now: Var) -> bool:
+        """Whether the output may lie where `now` lies, which is read up to the statement that writes the output."""
+        writers = [(k, s) for k, (s, _) in enumerate(self.placed) if self.output in s.written]
+        if len(writers) != 1 or writers[0][1].kind != "=":
+            return False
+        place, writer = writers[0]
+        last = max((k for k, (s, _) in enumerate(self.placed) if self._touches(s, now)), default=-1)
+        return last <= place and self._covers(writer) and self._dies(now, place)
+
+    def _covers(self, writer: Statement) -> bool:
+        """Whether a statement writes all elements, each once."""
+        return all(self.axes.aligned(writer.out, d) is not None for d in range(len(writer.out.indices)))
+
     def _touches(self, statement: Statement, var: Var) -> bool:
-        if statement.kind == "call":
-            return statement.out.var is var or any(isinstance(o, Access) and o.var is var for o in statement.inputs)
-        return any(access.var is var for access in statement.accesses())
+        return any(touched is var for touched in statement.variables())
 
     def _fits(self, read: Access, writer: Statement) -> bool:
         """Whether the element read lies where the element written will lie."""

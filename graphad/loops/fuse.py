@@ -74,7 +74,8 @@ class Grouping:
             return list(statements)
         writers: dict[Var, list[Statement]] = {}
         for statement in statements:
-            writers.setdefault(statement.out.var, []).append(statement)
+            for var in statement.written:
+                writers.setdefault(var, []).append(statement)
         present = {id(s) for s in statements}
         bundles = self._bundles(statements, fixed)
         position: dict[int, float] = {}

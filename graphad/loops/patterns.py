@@ -314,7 +314,7 @@ def _matrix(
     found = plain(view)
     if found is not None:
         var, positions = found
-        if not (var.fixed or var.layout):
+        if not (var.fixed or var.kept or var.layout):
             var.layout = tuple(positions.index(word.index(c)) for c in straight)
         lying = [word[positions[d]] for d in var.order]
         if lying in (straight, turned):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from graphad.ir.sizes import Extent, evaluate, product
 from graphad.loops.axes import Axes
-from graphad.loops.ir import Access, Loop, Program, Statement, Var, walk
+from graphad.loops.ir import Loop, Program, Statement, Var, walk
 from graphad.loops.parallel import Parallel, Serial
 from graphad.loops.place import Storage
 
@@ -29,11 +29,7 @@ class Slot:
 
 def touched(statement: Statement) -> list[Var]:
     """The variables whose elements a statement reads or writes, an alias as what it stands for."""
-    if statement.kind == "call":
-        found = [statement.out.var, *(o.var for o in statement.inputs if isinstance(o, Access))]
-    else:
-        found = [access.var for access in statement.accesses()]
-    return [root(var) for var in found]
+    return [root(var) for var in statement.variables()]
 
 
 def root(var: Var) -> Var:
@@ -54,9 +50,17 @@ def lives(body: list[Loop | Statement]) -> dict[Var, tuple[int, int]]:
 
 
 def slots(
-    program: Program, axes: Axes, storage: dict[Var, Storage], nests: tuple[Parallel | Serial, ...] = ()
+    program: Program,
+    axes: Axes,
+    storage: dict[Var, Storage],
+    nests: tuple[Parallel | Serial, ...] = (),
+    needs: Mapping[Statement, list[Slot]] | None = None,
 ) -> tuple[Slot, ...]:
-    """The parts of the scratch block, each with arrays that are never needed at once."""
+    """The parts of the scratch block, each with arrays that are never needed at once.
+
+    Arguments:
+        needs: the memory that calls work in.
+    """
     spans = lives(program.body)
     copied: set[Var] = set()
     for nest in nests:
@@ -64,18 +68,29 @@ def slots(
             place = program.body.index(nest.loop)
             spans.update({copies: (place, place) for _, copies in (*nest.totals, *nest.private)})
             copied.update(var for var, _ in nest.private)
-    arrays = [v for v, s in storage.items() if s.is_array and not v.external and v.alias is None and v not in copied]
-    lengths = {v: memory_bytes(v, storage[v]) for v in arrays}
-    arrays.sort(key=lambda v: -axes.estimate(lengths[v]))
-    groups: list[list[Var]] = []
-    for var in arrays:
-        free = (g for g in groups if all(_apart(spans[var], spans[other]) for other in g))
+    pieces = [
+        (Slot((v,), (memory_bytes(v, s),)), spans[v])
+        for v, s in storage.items()
+        if s.is_array and v.role == "temporary" and v.alias is None and v not in copied and v not in program.guests
+    ]
+    for number, item in enumerate(program.body):
+        if isinstance(item, Statement):
+            pieces += [(slot, (number, number)) for slot in (needs or {}).get(item, ())]
+    pieces.sort(key=lambda piece: -max(axes.estimate(e) for e in piece[0].lengths))
+    groups: list[list[tuple[Slot, tuple[int, int]]]] = []
+    for piece in pieces:
+        free = (g for g in groups if all(_apart(piece[1], other[1]) for other in g))
         group = next(free, None)
         if group is None:
-            groups.append([var])
+            groups.append([piece])
         else:
-            group.append(var)
-    return tuple(Slot(tuple(g), tuple(dict.fromkeys(lengths[v] for v in g))) for g in groups)
+            group.append(piece)
+    return tuple(_together([slot for slot, _ in group]) for group in groups)
+
+
+def _together(found: list[Slot]) -> Slot:
+    arrays = tuple(v for slot in found for v in slot.arrays)
+    return Slot(arrays, tuple(dict.fromkeys(e for slot in found for e in slot.lengths)))
 
 
 def memory_bytes(var: Var, storage: Storage) -> Extent:

@@ -15,24 +15,18 @@ from typing import NamedTuple
 
 from graphad.errors import GraphError, describe
 
-FAMILIES = (
-    "tracing", "bits", "exp_log", "trigonometric", "power", "hyperbolic", "error", "gamma", "arithmetic", "float32",
-)  # fmt: skip
+FAMILIES = ("bits", "exp_log", "trigonometric", "power", "hyperbolic", "error", "gamma", "arithmetic", "float32")
 
 HEADER = """\
-import inspect
 import math
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import extending
 from numba.extending import intrinsic
 
-branching = njit(
+elementary = njit(
     forceinline=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
 """
@@ -60,7 +54,7 @@ def _shortened(node: ast.stmt, lines: list[str]) -> str:
 
 
 def _defined_name(node: ast.stmt) -> str | None:
-    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+    if isinstance(node, ast.FunctionDef):
         return node.name
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
         return node.targets[0].id

@@ -14,6 +14,7 @@ from graphad.analysis.indices import check_graph, index_checks
 from graphad.emit import cache
 from graphad.emit.bound import bind
 from graphad.emit.call import CallPath, Kernel, Stage, entry_of, make_call, signature
+from graphad.emit.direct import direct_call
 from graphad.emit.interpreted import immediate_kernel, interpreted_kernel, runner
 from graphad.emit.native import NativeFunction, low_level, native_function
 from graphad.emit.result import Packing, Record
@@ -101,7 +102,7 @@ class CompiledFunction:
             # Numba compiles under one lock; holding it here too keeps threads from doing the same work twice.
             with COMPILING:
                 self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
-                self.__call__, self.call_source = make_call(self._path)
+                self.__call__, self.call_source = direct_call(self._path)
             return
         self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
         if recipe.tier == "auto" and self._load():
@@ -119,7 +120,7 @@ class CompiledFunction:
             return False
         try:
             if cache.holds(self.source):
-                self.__call__, self.call_source = make_call(self._path)
+                self.__call__, self.call_source = direct_call(self._path)
                 return True
         finally:
             COMPILING.release()
@@ -145,7 +146,7 @@ class CompiledFunction:
                 if fresh or self.recipe.tier == "auto":
                     cache.remember(self.optimized.digest)
                 if self._switch is not None:
-                    self._switch.call, self.call_source = make_call(self._compiled[0])
+                    self._switch.call, self.call_source = direct_call(self._compiled[0])
                     self._switch.state = "compiled"
                     self.__call__ = self._switch.call
             return self._compiled

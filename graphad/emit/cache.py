@@ -20,6 +20,7 @@ import tempfile
 import threading
 import uuid
 import warnings
+from collections.abc import Callable
 from functools import cache
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -143,6 +144,30 @@ def remembers(key: str) -> bool:
     return (folder() / f"{PREFIX}{key}.known").exists()
 
 
+def kept(text: str, make: Callable[[], bytes]) -> bytes:
+    """The bytes that follow from a text: read from the cache folder; made and written where missing or damaged.
+
+    >>> kept("two bytes", lambda: b"ok")
+    b'ok'
+    """
+    path = folder() / f"{_module_name(text)}.compiled"
+    found = _digested(path)
+    if found is None:
+        found = make()
+        _replace(path, hashlib.sha256(found).digest() + found)
+    return found
+
+
+def _digested(path: Path) -> bytes | None:
+    """What a file holds after the digest of it; None where there is no file or it is damaged."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+    return content if hashlib.sha256(content).digest() == digest else None
+
+
 class TextLoader(SourceFileLoader):
     """Runs the text that was generated, not what the file or a bytecode file may hold by now."""
 
@@ -212,12 +237,8 @@ class CompiledFiles:
 
     def load(self, key: Any) -> Any:
         """What was saved for `key`; None where there is nothing or the file is damaged."""
-        try:
-            content = self.path(key).read_bytes()
-        except FileNotFoundError:
-            return None
-        digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-        if hashlib.sha256(content).digest() != digest:
+        content = _digested(self.path(key))
+        if content is None:
             return None
         saved_key, data = pickle.loads(content)
         return data if saved_key == repr(key) else None

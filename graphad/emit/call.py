@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -201,14 +201,16 @@ def _lines(path: CallPath, namespace: dict[str, Any]) -> Iterator[str]:
     given = "(" + "".join(f"{name}, " for name in graph.inputs) + ")"
     slow = f"return __slow({given}, __rest, out, __unknown)"
     yield f"def {graph.name}({parameters}*__rest, out=None, **__unknown):"
-    sized = _size_lines(graph)
+    sized = size_lines(graph)
     if sized is not None:
-        binding, conditions = sized
         yield f"    if {' and '.join(['not __rest', 'not __unknown', *_type_conditions(graph)])}:"
-        yield from (f"        {line}" for line in binding)
+        for name, targets in sized.lengths.items():
+            if targets:
+                yield f"        {', '.join(targets)}, = {name}.shape"
+        yield from (f"        {line}" for line in sized.solving)
         yield from (f"        {line}" for line in _layout_lines(graph, slow))
-        if conditions:
-            yield f"        if not ({' and '.join(conditions)}):"
+        if sized.conditions:
+            yield f"        if not ({' and '.join(sized.conditions)}):"
             yield f"            {slow}"
         yield from (f"        {line}" for line in _output_lines(path, local, slow))
         yield from (f"        {line}" for line in _stage_lines(path, slow))
@@ -249,13 +251,27 @@ def _layout_lines(graph: Graph, slow: str) -> Iterator[str]:
             yield f"        {name} = __copied({name})"
 
 
-def _size_lines(graph: Graph) -> tuple[list[str], list[str]] | None:
-    """The lines that take the sizes from the arguments, and the conditions on them; None where that needs a solver."""
-    lines: list[str] = []
+class SizeLines(NamedTuple):
+    """How a graph's sizes follow from the lengths of its inputs' axes.
+
+    Arguments:
+        lengths: by input, the variables that get the lengths of its axes.
+        solving: lines that find the sizes which stand nowhere alone.
+        conditions: all that must hold.
+    """
+
+    lengths: dict[str, list[str]]
+    solving: list[str]
+    conditions: list[str]
+
+
+def size_lines(graph: Graph) -> SizeLines | None:
+    """The lines that take the sizes from the arguments; None where that needs a solver."""
+    lengths: dict[str, list[str]] = {}
     bound: dict[str, Extent] = {}
     axes: list[tuple[Extent, str]] = []
     for i, (name, node_id) in enumerate(graph.inputs.items()):
-        targets = []
+        targets = lengths[name] = []
         for axis, extent in enumerate(graph.nodes[node_id].type.shape):
             target = f"__d{i}_{axis}"
             if isinstance(extent, Size) and str(extent).isidentifier() and str(extent) not in bound:
@@ -264,13 +280,11 @@ def _size_lines(graph: Graph) -> tuple[list[str], list[str]] | None:
             else:
                 axes.append((extent, target))
             targets.append(target)
-        if targets:
-            lines.append(f"{', '.join(targets)}, = {name}.shape")
     solved = solve_lines(axes, bound)
     if solved is None:
         return None
     conditions = solved[1] + [f"{target} == {text(extent, bound)}" for extent, target in axes]
-    return lines + solved[0], conditions + requirement_conditions(graph.requirements, bound)
+    return SizeLines(lengths, solved[0], conditions + requirement_conditions(graph.requirements, bound))
 
 
 def _output_lines(path: CallPath, local: dict[str, str], slow: str) -> Iterator[str]:

@@ -1,0 +1,331 @@
+"""The plain call as machine code: where everything is right at first sight, no Python runs between caller and kernel.
+
+What is written here is a builtin function of CPython. It reads types, dtypes, layouts and lengths where extension
+modules find them, makes the results' arrays by NumPy's C interface, lets other threads run, and calls the kernel. All
+that it does not see to be right goes, with the same arguments, to the function of `graphad.emit.call`, which converts
+or complains. So it decides nothing: it is that function's first `if`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import sysconfig
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphad.emit.call import CallPath, Kernel, SizeLines, make_call, size_lines
+from graphad.emit.extents import local_sizes, text
+from graphad.emit.machine import Code
+from graphad.emit.result import Packing, record_class
+from graphad.ir.sizes import Extent
+from graphad.ir.types import TensorType
+
+# Places in the objects of CPython and NumPy, which their binary interfaces promise.
+TYPE, VALUE, DATA, RANK, LENGTHS, DTYPE, FLAGS = 8, 16, 16, 24, 32, 56, 64
+CONTIGUOUS_ALIGNED, WRITEABLE = 0x101, 0x400
+NEW_ARRAY, NEW_SCALAR = 93, 60  # in NumPy's table of functions
+KEYWORDS, VECTORCALL = 0x0002, 0x0080  # of a method
+NO_VALUE = -2  # the status of a kernel of Numba's that returns nothing
+KINDS = {"float64": "double", "float32": "float", "int64": "i64", "int32": "i32", "bool": "i8"}
+PARAMETERS = "ptr %self, ptr %given, i64 %count, ptr %names"
+
+
+class MethodDefinition(ctypes.Structure):
+    """`PyMethodDef`."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p),
+    )  # fmt: skip
+
+
+def direct_call(path: CallPath) -> tuple[Callable[..., Any], str]:
+    """The function for users in front of compiled kernels, and the text of its Python part."""
+    checked, source = make_call(path)
+    kernels = [path.kernel, *(stage.kernel for stage in path.stages)]
+    addresses = [_native_address(kernel) for kernel in kernels]
+    sized = size_lines(path.graph)
+    if sized is None or None in addresses or not _supported():
+        return checked, source
+    writer = _Writer(path, [address or 0 for address in addresses])
+    writer.write(checked, sized)
+    engine, address = writer.load_module("call", PARAMETERS)
+    definition = MethodDefinition(path.graph.name.encode(), address, VECTORCALL | KEYWORDS, None)
+    make: Any = ctypes.pythonapi.PyCFunction_NewEx
+    make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+    return make(ctypes.addressof(definition), (engine, definition, writer.owned, path), None), source
+
+
+def _supported() -> bool:
+    """Whether objects lie in memory as they do in CPython with a global lock, on a machine of 64 bits."""
+    free = sysconfig.get_config_var("Py_GIL_DISABLED")
+    return sys.implementation.name == "cpython" and not free and ctypes.sizeof(ctypes.c_void_p) == 8
+
+
+def _native_address(kernel: Kernel) -> int | None:
+    """The address of what Numba compiled, without its wrapper; None where Numba is switched off."""
+    overloads = getattr(kernel.function, "overloads", None)
+    if overloads is None:
+        return None
+    (compiled,) = overloads.values()
+    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+
+
+def _numpy_function(place: int) -> int:
+    """The address of a function in NumPy's C interface."""
+    get: Any = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    capsule = np._core.multiarray._ARRAY_API  # type: ignore[attr-defined]
+    return int(ctypes.cast(get(capsule, None), ctypes.POINTER(ctypes.c_void_p))[place] or 0)
+
+
+class _Writer(Code):
+    """Writes the function of a call path."""
+
+    def __init__(self, path: CallPath, kernels: list[int]) -> None:
+        super().__init__()
+        self.path = path
+        self.kernels = kernels
+        self.bound: dict[str, Extent] = local_sizes(path.graph.size_names)
+        self.given: list[str] = []
+        self.handed: set[str] = set()
+        self.arrays = {name: kind for name, kind in path.output_types.items() if kind.rank}
+
+    def write(self, checked: Callable[..., Any], sized: SizeLines) -> None:
+        """All lines: checks, sizes, checks of indices, results' arrays, the kernel, the result."""
+        out = self.keywords()
+        self.check(self.new(f"icmp eq i64 %count, {len(self.path.graph.inputs)}"))
+        places = []
+        for place, (name, node_id) in enumerate(self.path.graph.inputs.items()):
+            kind = self.path.graph.nodes[node_id].type
+            value = self.load("ptr", "%given", 8 * place)
+            if not kind.rank:
+                self.given.append(f"{KINDS[kind.dtype]} {self.scalar(value, kind.dtype)}")
+                continue
+            places.append((self.array(value, kind, CONTIGUOUS_ALIGNED, sized.lengths[name]), kind, name))
+            self.given.append("")
+        for line in sized.solving:
+            self.assign(line)
+        for condition in sized.conditions:
+            self.check(self.truth(condition))
+        names = list(self.path.graph.inputs)
+        for data, kind, name in places:
+            extents = [self.variables[length] for length in sized.lengths[name]]
+            self.given[names.index(name)] = self.flat(data, kind.dtype, extents)
+        for number, stage in enumerate(self.path.stages, start=1):
+            status, returned = self.run(number, stage.kernel, _record(["bool"]), [])
+            self.check(self.new(f"icmp eq i32 {status}, 0"))
+            self.check(self.new(f"icmp eq i8 {self.load('i8', returned, 0)}, 0"))
+        self.finish(out, [(data, kind, sized.lengths[name]) for data, kind, name in places])
+        self.lines.append("slow:")
+        function = self.object("checked", checked)
+        result = self.python("PyObject_Vectorcall", "ptr", f"ptr {function}", "ptr %given", "i64 %count", "ptr %names")
+        self.lines.append(f"ret ptr {result}")
+
+    def finish(self, out: str, places: list[tuple[str, TensorType, list[str]]]) -> None:
+        """The lines from the results' arrays on."""
+        made: dict[str, str] = {}
+        memory: dict[str, str] = {}
+        lengths = {n: [self.integer(text(e, self.bound)) for e in kind.shape] for n, kind in self.arrays.items()}
+        for name, kind in self.arrays.items():
+            made[name] = self.result_array(out, kind, lengths[name], list(made.values()), places)
+            memory[name] = self.flat(self.load("ptr", made[name], DATA), kind.dtype, lengths[name])
+        kernel = self.path.kernel
+        dtypes = [self.path.output_types[name].dtype for name in kernel.generated.scalars]
+        status, returned = self.run(0, kernel, _record(dtypes), [memory[name] for name in kernel.generated.arrays])
+        self.unless_failed(status, list(made.values()))
+        for place, (name, dtype) in enumerate(zip(kernel.generated.scalars, dtypes, strict=True)):
+            value = self.new(f"getelementptr {_record(dtypes)}, ptr {returned}, i32 0, i32 {place}")
+            made[name] = self.call(
+                self.known("new_scalar", _numpy_function(NEW_SCALAR)), "ptr",
+                f"ptr {value}", f"ptr {self.object(f'as_{dtype}', np.dtype(dtype))}", "ptr null",
+            )  # fmt: skip
+        packed = self.pack(self.path.packing, made)
+        for name in made.keys() - self.handed:
+            self.python("Py_DecRef", "void", f"ptr {made[name]}")
+        self.lines.append(f"ret ptr {packed}")
+
+    # ------------------------------------------------------------------ arguments
+
+    def keywords(self) -> str:
+        """The array given as `out`, null where there is none; other arguments by name are left to Python."""
+        named, plain = self.label("named"), self.label("plain")
+        start = self.label("start")
+        self.lines += [f"br label %{start}", f"{start}:"]
+        without = self.new("icmp eq ptr %names, null")
+        if len(self.arrays) != 1:
+            self.check(without)
+            return "null"
+        self.lines += [f"br i1 {without}, label %{plain}, label %{named}", f"{named}:"]
+        self.check(self.new(f"icmp eq i64 {self.python('PyTuple_Size', 'i64', 'ptr %names')}, 1"))
+        key = self.python("PyTuple_GetItem", "ptr", "ptr %names", "i64 0")
+        self.check(self.new(f"icmp eq ptr {key}, {self.object('out', sys.intern('out'))}"))
+        value = self.load("ptr", "%given", 8 * len(self.path.graph.inputs))
+        missing = self.new(f"icmp eq ptr {value}, {self.object('None', None)}")
+        chosen = self.new(f"select i1 {missing}, ptr null, ptr {value}")
+        last = self.label("last")
+        self.lines += [f"br label %{last}", f"{last}:", f"br label %{plain}", f"{plain}:"]
+        return self.new(f"phi ptr [null, %{start}], [{chosen}, %{last}]")
+
+    def is_type(self, value: str, *types: type) -> str:
+        """Whether an object's type is one of some."""
+        own = self.load("ptr", value, TYPE)
+        found = [self.new(f"icmp eq ptr {own}, {self.object(t.__name__, t)}") for t in types]
+        return found[0] if len(found) == 1 else self.new(f"or i1 {found[0]}, {found[1]}")
+
+    def scalar(self, value: str, dtype: str) -> str:
+        """The number in an object."""
+        if dtype == "bool":
+            true = self.new(f"icmp eq ptr {value}, {self.object('True', True)}")
+            false = self.new(f"icmp eq ptr {value}, {self.object('False', False)}")
+            self.check(self.new(f"or i1 {true}, {false}"))
+            return self.new(f"zext i1 {true} to i8")
+        if dtype in ("int64", "int32"):
+            return self.whole(value, dtype)
+        self.check(self.is_type(value, float, np.dtype(dtype).type))
+        number = self.load("double", value, VALUE)
+        if dtype == "float64":
+            return number
+        single = self.load("float", value, VALUE)
+        python = self.is_type(value, float)
+        return self.new(f"select i1 {python}, float {self.new(f'fptrunc double {number} to float')}, float {single}")
+
+    def whole(self, value: str, dtype: str) -> str:
+        """The integer in a Python integer that has the range of a dtype."""
+        self.check(self.is_type(value, int))
+        beyond = self.local("i32")
+        number = self.python("PyLong_AsLongLongAndOverflow", "i64", f"ptr {value}", f"ptr {beyond}")
+        self.check(self.new(f"icmp eq i32 {self.load('i32', beyond, 0)}, 0"))
+        if dtype == "int64":
+            return number
+        short = self.new(f"trunc i64 {number} to i32")
+        self.check(self.new(f"icmp eq i64 {number}, {self.new(f'sext i32 {short} to i64')}"))
+        return short
+
+    def array(self, value: str, kind: TensorType, flags: int, lengths: list[str]) -> str:
+        """The memory of an array that is what it should be; its lengths become variables."""
+        self.check(self.is_type(value, np.ndarray))
+        dtype = self.object(f"as_{kind.dtype}", np.dtype(kind.dtype))
+        self.check(self.new(f"icmp eq ptr {self.load('ptr', value, DTYPE)}, {dtype}"))
+        self.check(self.new(f"icmp eq i32 {self.load('i32', value, RANK)}, {kind.rank}"))
+        own = self.new(f"and i32 {self.load('i32', value, FLAGS)}, {flags}")
+        self.check(self.new(f"icmp eq i32 {own}, {flags}"))
+        shape = self.load("ptr", value, LENGTHS)
+        for axis, length in enumerate(lengths):
+            self.variables[length] = self.load("i64", shape, 8 * axis)
+        return self.load("ptr", value, DATA)
+
+    # ------------------------------------------------------------------ results
+
+    def result_array(
+        self, out: str, kind: TensorType, extents: list[str], others: list[str],
+        places: list[tuple[str, TensorType, list[str]]],
+    ) -> str:  # fmt: skip
+        """A new array, or the one given as `out`; where there is no memory, `others` are dropped."""
+        shape = self.local(f"[{kind.rank} x i64]")
+        for axis, extent in enumerate(extents):
+            self.lines.append(f"store i64 {extent}, ptr {self.place(shape, 8 * axis)}")
+        if out == "null":
+            return self.new_array(kind, shape, others)
+        fresh, own, joined = self.label("fresh"), self.label("own"), self.label("joined")
+        self.lines += [f"br i1 {self.new(f'icmp eq ptr {out}, null')}, label %{fresh}, label %{own}", f"{own}:"]
+        lengths = [f"out_{axis}" for axis in range(kind.rank)]
+        data = self.array(out, kind, CONTIGUOUS_ALIGNED | WRITEABLE, lengths)
+        for length, extent in zip(lengths, extents, strict=True):
+            self.check(self.new(f"icmp eq i64 {self.variables[length]}, {extent}"))
+        for other, its_kind, its_lengths in places:
+            self.apart((data, kind, lengths), (other, its_kind, its_lengths))
+        self.python("Py_IncRef", "void", f"ptr {out}")
+        owned, made = self.label("owned"), self.label("made")
+        self.lines += [f"br label %{owned}", f"{owned}:", f"br label %{joined}", f"{fresh}:"]
+        array = self.new_array(kind, shape, others)
+        self.lines += [f"br label %{made}", f"{made}:", f"br label %{joined}", f"{joined}:"]
+        return self.new(f"phi ptr [{out}, %{owned}], [{array}, %{made}]")
+
+    def new_array(self, kind: TensorType, shape: str, others: list[str]) -> str:
+        """A new array; where there is no memory, `others` are dropped."""
+        array = self.call(
+            self.known("new_array", _numpy_function(NEW_ARRAY)), "ptr", f"ptr {self.object('ndarray', np.ndarray)}",
+            f"i32 {kind.rank}", f"ptr {shape}", f"i32 {np.dtype(kind.dtype).num}", "ptr null", "ptr null", "i32 0",
+            "i32 0", "ptr null",
+        )  # fmt: skip
+        none, some = self.label("none"), self.label("some")
+        self.lines += [f"br i1 {self.new(f'icmp eq ptr {array}, null')}, label %{none}, label %{some}", f"{none}:"]
+        for other in others:
+            self.python("Py_DecRef", "void", f"ptr {other}")
+        self.lines += ["ret ptr null", f"{some}:"]
+        return array
+
+    def apart(self, *arrays: tuple[str, TensorType, list[str]]) -> None:
+        """Check that two arrays share no memory."""
+        ends = []
+        for data, kind, lengths in arrays:
+            count = str(np.dtype(kind.dtype).itemsize)
+            for length in lengths:
+                count = self.product(count, self.variables[length])
+            first = self.new(f"ptrtoint ptr {data} to i64")
+            ends.append((first, self.new(f"add i64 {first}, {count}")))
+        before = self.new(f"icmp ule i64 {ends[0][1]}, {ends[1][0]}")
+        after = self.new(f"icmp ule i64 {ends[1][1]}, {ends[0][0]}")
+        self.check(self.new(f"or i1 {before}, {after}"))
+
+    def pack(self, packing: Packing, made: dict[str, str]) -> str:
+        """The object that is handed over."""
+        if isinstance(packing, str):
+            if packing in self.handed:
+                self.python("Py_IncRef", "void", f"ptr {made[packing]}")
+            self.handed.add(packing)
+            return made[packing]
+        parts = [self.pack(part, made) for part in packing.parts]
+        if packing.fields:
+            name = f"record_{packing.name}_{'_'.join(packing.fields)}"
+            record = self.object(name, record_class(packing.name, packing.fields))
+            result = self.python("PyType_GenericAlloc", "ptr", f"ptr {record}", f"i64 {len(parts)}")
+        else:
+            result = self.python("PyTuple_New", "ptr", f"i64 {len(parts)}")
+        for place, part in enumerate(parts):
+            self.python("PyTuple_SetItem", "i32", f"ptr {result}", f"i64 {place}", f"ptr {part}")
+        return result
+
+    # ------------------------------------------------------------------ kernels
+
+    def flat(self, data: str, dtype: str, extents: list[str]) -> str:
+        """An array as Numba passes it: owner, parent, elements, bytes of each, memory, lengths, strides."""
+        item = np.dtype(dtype).itemsize
+        steps = [str(item)]
+        for extent in reversed(extents):
+            steps.insert(0, self.new(f"mul i64 {steps[0]}, {extent}"))
+        count = self.new(f"udiv i64 {steps[0]}, {item}")
+        numbers = ", ".join(f"i64 {number}" for number in [*extents, *steps[1:]])
+        return f"ptr null, ptr null, i64 {count}, i64 {item}, ptr {data}, {numbers}"
+
+    def run(self, number: int, kernel: Kernel, record: str, outputs: list[str]) -> tuple[str, str]:
+        """Call a kernel with other threads running: its status, and where its scalars are."""
+        constants = []
+        for place, array in enumerate(kernel.constants):
+            data = self.known(f"constant_{number}_{place}", array.ctypes.data)
+            constants.append(self.flat(data, array.dtype.name, [str(length) for length in array.shape]))
+        returned, failure = self.local(record), self.local("ptr")
+        thread = self.python("PyEval_SaveThread", "ptr")
+        status = self.call(
+            self.known(f"kernel_{number}", self.kernels[number]), "i32", f"ptr {returned}", f"ptr {failure}",
+            *self.given, *constants, *outputs,
+        )  # fmt: skip
+        self.python("PyEval_RestoreThread", "void", f"ptr {thread}")
+        return status, returned
+
+    def unless_failed(self, status: str, made: list[str]) -> None:
+        """Leave by `slow`, which fails once more and says how, unless the status of the kernel is good."""
+        bad, good = self.label("bad"), self.label("good")
+        right = [self.new(f"icmp eq i32 {status}, {wanted}") for wanted in (0, NO_VALUE)]
+        self.lines += [f"br i1 {self.new(f'or i1 {right[0]}, {right[1]}')}, label %{good}, label %{bad}", f"{bad}:"]
+        for array in made:
+            self.python("Py_DecRef", "void", f"ptr {array}")
+        self.lines += ["br label %slow", f"{good}:"]
+
+
+def _record(dtypes: Sequence[str]) -> str:
+    """The LLVM type of what a kernel returns: its scalars side by side."""
+    return f"{{{', '.join(KINDS[dtype] for dtype in dtypes)}}}" if dtypes else "ptr"

@@ -112,6 +112,10 @@ from graphad.ops.elementary import (
     tanh,
 )
 from graphad.ops.indexing import put_along_axis, take, take_along_axis
+from graphad.ops.loop_forms import cond, fori_loop, scan, while_loop
+from graphad.ops.loop_forms import (
+    map_ as map,
+)
 from graphad.ops.rearrange import (
     atleast_1d,
     atleast_2d,
@@ -220,6 +224,7 @@ __all__ = [
     "column_stack",
     "compile",
     "concatenate",
+    "cond",
     "cos",
     "cosh",
     "count_nonzero",
@@ -253,6 +258,7 @@ __all__ = [
     "floor",
     "floor_divide",
     "fmod",
+    "fori_loop",
     "full",
     "full_like",
     "grad",
@@ -287,6 +293,7 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "map",
     "matmul",
     "matrix_transpose",
     "max",
@@ -322,6 +329,7 @@ __all__ = [
     "roll",
     "rot90",
     "round",
+    "scan",
     "sigmoid",
     "sign",
     "sin",
@@ -360,6 +368,7 @@ __all__ = [
     "vsplit",
     "vstack",
     "where",
+    "while_loop",
     "zeros",
     "zeros_like",
 ]

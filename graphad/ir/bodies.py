@@ -6,12 +6,13 @@ a size that none of its inputs has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from graphad.ir.graph import Frozen, Graph, Node
+from graphad.ir.graph import Frozen, Graph, Node, keep
 from graphad.ir.sizes import Extent, Size
 from graphad.ir.types import TensorType, TupleType
+from graphad.ir.variable import Variable
 
 
 def bodies(params: Frozen) -> Iterator[tuple[str, Graph]]:
@@ -90,3 +91,48 @@ def type_with_sizes(kind: TensorType, change: Callable[[Extent], Extent]) -> Ten
 
 def _extent(extent: Extent, change: Callable[[Extent], Extent]) -> Extent:
     return change(extent) if isinstance(extent, Size) else extent
+
+
+def inlined(body: Graph, target: Graph, args: Sequence[Variable]) -> list[Variable]:
+    """The results of a body, its nodes copied into an open graph of the same sizes on given inputs.
+
+    >>> g, h = Graph("double"), Graph("twice")
+    >>> g.output("y", g.input("x") * 2.0)
+    >>> inlined(g, h, inlined(g, h, [h.input("x")]))
+    [<%3: float64[] = mul>]
+    """
+    moved = dict(zip(body.inputs.values(), [a.id for a in args], strict=True))
+    before = len(target.requirements)
+    for old in sorted(keep(body, body.outputs.values()) - set(moved)):
+        node = body.nodes[old]
+        with target.at(node.source):
+            if node.op == "const":
+                moved[old] = target.const(node.param("value").array).id
+            else:
+                moved[old] = target.add(node.op, tuple([moved[a] for a in node.args]), node.params, node.region)
+    known = set(target.requirements[before:])
+    target.requirements.extend(r for r in body.requirements if r not in known)
+    return [Variable(target, moved[i]) for i in body.outputs.values()]
+
+
+def with_inputs(body: Graph, wanted: Mapping[str, TensorType], names: Mapping[str, str] | None = None) -> Graph:
+    """The frozen body with exactly these inputs in this order; those that it lacks are not used.
+
+    Arguments:
+        names: what inputs are called in the body now; None if they keep their names.
+
+    >>> g = Graph("double")
+    >>> g.output("y", g.input("x") * 2.0)
+    >>> with_inputs(g, {"time": TensorType("float64", ()), "x": TensorType("float64", ())})
+    <graph double(time: float64[], x: float64[]) -> y; 4 nodes>
+    """
+    new = Graph(body.name)
+    values: dict[str, Variable] = {}
+    for name, kind in wanted.items():
+        old = name if names is None else names.get(name, "")
+        with new.at(body.nodes[body.inputs[old]].source if old in body.inputs else None):
+            values[old] = new.input(name, kind.shape, kind.dtype)
+    for name, result in zip(body.outputs, inlined(body, new, [values[n] for n in body.inputs]), strict=True):
+        new.output(name, result)
+    new.requirements = list(dict.fromkeys(new.requirements))
+    return new.freeze()

@@ -151,13 +151,28 @@ class Graph:
             raise GraphError(describe(f"`{name}` can not name an output", expected="a Python identifier"))
         if name in self.outputs:
             raise GraphError(describe(f"output `{name}` is named twice", fix="choose another name"))
-        self.outputs[name] = self.owned(variable).id
+        owned = self.owned(variable)
+        if owned.graph is not self:
+            raise GraphError(
+                describe(
+                    f"output `{name}` of `{self.name}` is a variable of the body `{owned.graph.name}`",
+                    source=self._user_source(),
+                    fix="return it from the body's function",
+                )
+            )
+        self.outputs[name] = owned.id
 
     def apply(self, op: str, *args: Variable, **params: Any) -> Variable:
         """Apply an operation by name: the way in which every builder function makes its node."""
         frozen = tuple(sorted(params.items()))
-        ids = tuple([a.id if a.graph is self else self.owned(a).id for a in args])
-        return self._variable(self.add(op, ids, frozen))
+        ids = [a.id for a in args if a.graph is self]
+        if len(ids) < len(args):
+            owned = [self.owned(a) for a in args]
+            inner = next((a.graph for a in owned if a.graph is not self), None)
+            if inner is not None:  # the body of a loop, in which an operand of this graph is used
+                return inner.apply(op, *args, **params)
+            ids = [a.id for a in owned]
+        return self._variable(self.add(op, tuple(ids), frozen))
 
     def add(self, op: str, args: tuple[int, ...], params: Frozen = (), region: int = 0) -> int:
         """Add a node by ids, infer its type, and return its id. `apply` is the form for variables."""
@@ -195,19 +210,17 @@ class Graph:
         self.requirements.append(requirement)
 
     def owned(self, variable: object) -> Variable:
-        """The argument if it is a variable of this graph; a number or an array becomes a constant."""
-        if isinstance(variable, Variable):
-            if variable.graph is not self:
-                raise GraphError(
-                    describe(
-                        f"a variable of graph `{variable.graph.name}` is used in graph `{self.name}`",
-                        got=str(variable),
-                        source=self._user_source(),
-                        fix=f"apply the other graph here: `{variable.graph.name}(...)` with this graph's variables",
-                    )
-                )
+        """The argument if it is a variable of this graph; a number or an array becomes a constant.
+
+        In the body of a loop, variables of the graph around it are owned as well.
+        """
+        if not isinstance(variable, Variable):
+            return self.const(variable)
+        if variable.graph is self:
             return variable
-        return self.const(variable)
+        from graphad.ir.lifting import adopted
+
+        return adopted(self, variable)
 
     def variable(self, node: int | str) -> Variable:
         """The variable of a node id, an input's name or an output's name."""

@@ -423,13 +423,13 @@ def common_graph(values: tuple[Any, ...]) -> Graph:
 
     Raises `GraphError` for variables of different graphs and where there is no variable.
     """
-    graph: Graph | None = None
+    found: Variable | None = None
     for value in values:
         if isinstance(value, Variable):
-            if graph is None:
-                graph = value.graph
-            elif graph is not value.graph:
-                value.graph.owned(next(v for v in values if isinstance(v, Variable)))
-    if graph is None:
+            if found is None:
+                found = value
+            elif found.graph is not value.graph:  # the innermost: in a body, variables from outside are used too
+                found = value.graph.owned(found)
+    if found is None:
         raise ShapeError(describe("no graph variable among the arguments", fix="make one with `g.input` or `g.const`"))
-    return graph
+    return found.graph

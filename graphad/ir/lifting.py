@@ -1,0 +1,104 @@
+"""Bodies while they are written: variables of the graph around a body become inputs of the body when they are used.
+
+What depends on nothing (constants, counters, sizes, and stretched ones) is made again inside instead.
+"""
+
+from __future__ import annotations
+
+from graphad.errors import GraphError, describe
+from graphad.ir.graph import Graph
+from graphad.ir.variable import Variable
+
+MADE_AGAIN = frozenset({"const", "iota", "size_of"})
+STRETCHES = frozenset({"broadcast_to", "reshape", "cast"})
+DEPTH = 8
+
+
+class OpenBody(Graph):
+    """A body under construction.
+
+    Arguments:
+        name: of the body.
+        outer: the graph around it, which may be a body itself.
+        purpose: what the body is of, for messages: `scan`, `while_loop`.
+
+    `lifted` has the variables of the outer graph that the body uses, by the names of its inputs.
+    """
+
+    def __init__(self, name: str, outer: Graph, purpose: str) -> None:
+        super().__init__(name)
+        self.outer: Graph | None = outer
+        self.purpose = purpose
+        self.lifted: dict[str, Variable] = {}
+        self._inside: dict[int, Variable] = {}
+
+    def close(self) -> None:
+        """The function that builds the body has returned: from now on its variables are of no use elsewhere."""
+        self.outer = None
+
+    def lift(self, variable: Variable) -> Variable:
+        """The variable inside the body that stands for one of the outer graph."""
+        known = self._inside.get(variable.id)
+        if known is None:
+            known = self._again(variable, DEPTH) or self._input(variable)
+            self._inside[variable.id] = known
+        return known
+
+    def _input(self, variable: Variable) -> Variable:
+        node = variable.node
+        wanted = str(node.param("name")) if node.op == "input" else "outer"
+        name, number = wanted, 1
+        while name in self.inputs:
+            number += 1
+            name = f"{wanted}_{number}"
+        with self.at(node.source):
+            inside = self.input(name, variable.shape, variable.dtype)
+        self.lifted[name] = variable
+        return inside
+
+    def _again(self, variable: Variable, depth: int) -> Variable | None:
+        """A copy of a value that depends on nothing; None for any other."""
+        node = variable.node
+        if node.op == "const":
+            return self.const(node.param("value").array)
+        if node.op in MADE_AGAIN:
+            return self.variable(self.add(node.op, (), node.params))
+        if node.op not in STRETCHES or depth == 0:
+            return None
+        inner = self._again(Variable(variable.graph, node.args[0]), depth - 1)
+        return None if inner is None else self.variable(self.add(node.op, (inner.id,), node.params))
+
+
+def inside(inner: Graph, outer: Graph) -> bool:
+    """Whether one graph is a body, under construction, of the other or of one of its bodies."""
+    here: Graph | None = inner
+    while isinstance(here, OpenBody):
+        here = here.outer
+        if here is outer:
+            return True
+    return False
+
+
+def adopted(graph: Graph, variable: Variable) -> Variable:
+    """What stands in `graph` for a variable of another graph.
+
+    A variable of a graph around is lifted; one of a body inside stays as it is, and the operation goes there. Raises
+    `GraphError` for any other.
+    """
+    if inside(variable.graph, graph):
+        return variable
+    if isinstance(graph, OpenBody) and inside(graph, variable.graph):
+        assert graph.outer is not None
+        return graph.lift(graph.outer.owned(variable))
+    where, fix = f"graph `{variable.graph.name}`", f"apply the other graph here: `{variable.graph.name}(...)`"
+    if isinstance(variable.graph, OpenBody):
+        where = f"the body `{variable.graph.name}` of a `{variable.graph.purpose}`"
+        fix = "return it from the function: what a body computes comes out as a result"
+    raise GraphError(
+        describe(
+            f"a variable of {where} is used in graph `{graph.name}`",
+            got=str(variable),
+            source=graph._user_source(),
+            fix=fix if isinstance(variable.graph, OpenBody) else f"{fix} with this graph's variables",
+        )
+    )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from graphad.ad import arith
 from graphad.ir.graph import Graph, Node, keep
 from graphad.ir.operation import Custom, Elementwise, Linear, Multilinear, NotDifferentiable, lookup
+from graphad.ir.types import TupleType
 from graphad.ir.variable import Variable
 
 
@@ -23,13 +24,25 @@ def push_forward(graph: Graph, seeds: Mapping[int, Variable], targets: Sequence[
 
     Returns one tangent per target, None where it does not depend on a seed.
     """
+    from graphad.ad.control import push_bodies  # here, because bodies are differentiated by this very function
+
     tangents: dict[int, Variable] = dict(seeds)
+    several: dict[int, list[Variable | None]] = {}  # of nodes with several results
     for node_id in sorted(keep(graph, targets)):
         node = graph.nodes[node_id]
-        if node_id in seeds or not node.type.is_float or not any(a in tangents for a in node.args):
+        if node_id in seeds or not any(a in tangents or a in several for a in node.args):
+            continue
+        if isinstance(node.type, TupleType):
+            graph.set_source(node.source)
+            several[node_id] = push_bodies(graph, node, [tangents.get(a) for a in node.args])
+            continue
+        if not node.type.is_float:
             continue
         graph.set_source(node.source)
-        tangent = _tangent(graph, node_id, node, tuple([tangents.get(a) for a in node.args]))
+        if node.op == "item":
+            tangent = several[node.args[0]][node.param("index")]
+        else:
+            tangent = _tangent(graph, node_id, node, tuple([tangents.get(a) for a in node.args]))
         if tangent is not None:
             tangents[node_id] = arith.broadcast_to(tangent, node.type.shape)
     graph.set_source(None)

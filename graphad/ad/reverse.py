@@ -6,16 +6,23 @@ section 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from graphad.ad import arith
+from graphad.ad.flow import flow
 from graphad.ir.graph import Graph, Node
-from graphad.ir.operation import Custom, Elementwise, Linear, Multilinear, NotDifferentiable, lookup
+from graphad.ir.operation import Bodies, Custom, Elementwise, Linear, Multilinear, NotDifferentiable, Projection, lookup
+from graphad.ir.types import TupleType
 from graphad.ir.variable import Variable
 
 
 def pull_back(
-    graph: Graph, seeds: Mapping[int, Variable], targets: Sequence[int], *, independent: bool = False
+    graph: Graph,
+    seeds: Mapping[int, Variable],
+    targets: Sequence[int],
+    *,
+    independent: bool = False,
+    guarded: bool = False,
 ) -> list[Variable | None]:
     """Add to an open graph the cotangents of `targets` for cotangents of some nodes.
 
@@ -23,16 +30,17 @@ def pull_back(
         seeds: for node ids their cotangents, of the nodes' types.
         targets: node ids.
         independent: nothing is pulled through a target; otherwise a target's cotangent goes on to other targets.
+        guarded: zeros in the seeds come from a `where`, and silence what lies behind.
 
     Returns one cotangent per target, None where no seeded node depends on it.
     """
     active = _active(graph, seeds, targets)
     sums = Cotangents(graph)
     for node_id, seed in seeds.items():
-        sums.put(node_id, seed, guarded=False)
+        sums.put(node_id, seed, guarded=guarded)
     wanted = set(targets)
     for node_id in range(max(seeds, default=-1), -1, -1):
-        if node_id not in active or node_id not in sums.values:
+        if node_id not in active or (node_id not in sums.values and node_id not in sums.several):
             continue
         node = graph.nodes[node_id]
         if node_id in wanted and (independent or not any(a in active for a in node.args)):
@@ -40,7 +48,7 @@ def pull_back(
         graph.set_source(node.source)
         _pull(graph, node_id, node, sums, active)
         if node_id not in wanted:
-            del sums.values[node_id]
+            sums.values.pop(node_id, None)
     graph.set_source(None)
     return [sums.values.get(t) for t in targets]
 
@@ -51,6 +59,7 @@ class Cotangents:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.values: dict[int, Variable] = {}
+        self.several: dict[int, list[Variable | None]] = {}
         self.guarded: set[int] = set()
 
     def put(self, node_id: int, value: Variable | None, *, guarded: bool) -> None:
@@ -64,19 +73,43 @@ class Cotangents:
             self.guarded.add(node_id)
 
 
-def _active(graph: Graph, seeds: Mapping[int, Variable], targets: Sequence[int]) -> set[int]:
-    """The nodes between targets and seeds: those that depend on a target and carry a derivative."""
-    active = set(targets)
-    for node_id in range(max(seeds, default=-1) + 1):
-        node = graph.nodes[node_id]
-        if node.type.is_float and any(a in active for a in node.args):
-            active.add(node_id)
-    return active
+def _active(graph: Graph, seeds: Mapping[int, Variable], targets: Sequence[int]) -> Collection[int]:
+    """The nodes to which a derivative flows from a target."""
+    return flow(graph, dict.fromkeys(targets, 1), max(seeds, default=-1) + 1)
 
 
-def _pull(graph: Graph, node_id: int, node: Node, sums: Cotangents, active: set[int]) -> None:
+def _pull_item(graph: Graph, node_id: int, node: Node, sums: Cotangents) -> None:
+    """A cotangent of one of several results goes to the node that has them."""
+    (arg,) = node.args
+    kind = graph.nodes[arg].type
+    assert isinstance(kind, TupleType)
+    found = sums.several.setdefault(arg, [None] * len(kind.items))
+    place = node.param("index")
+    found[place] = arith.add(found[place], arith.broadcast_to(sums.values[node_id], node.type.shape))
+    if node_id in sums.guarded:
+        sums.guarded.add(arg)
+
+
+def _pull_bodies(graph: Graph, node_id: int, node: Node, sums: Cotangents, active: Collection[int]) -> None:
+    from graphad.ad.control import pull_bodies  # here, because bodies are differentiated by this very walk
+
+    guarded = node_id in sums.guarded
+    wanted = [a in active for a in node.args]
+    found = pull_bodies(graph, node, sums.several.pop(node_id), wanted, guarded=guarded)
+    for arg, value in zip(node.args, found, strict=True):
+        if arg in active and value is not None:
+            sums.put(arg, value, guarded=guarded)
+
+
+def _pull(graph: Graph, node_id: int, node: Node, sums: Cotangents, active: Collection[int]) -> None:
     rule = lookup(node.op).derivative
     if isinstance(rule, NotDifferentiable):
+        return
+    if isinstance(rule, Projection):
+        _pull_item(graph, node_id, node, sums)
+        return
+    if isinstance(rule, Bodies):
+        _pull_bodies(graph, node_id, node, sums, active)
         return
     cotangent = arith.broadcast_to(sums.values[node_id], node.type.shape)
     guarded = node_id in sums.guarded

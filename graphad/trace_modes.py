@@ -17,6 +17,7 @@ from graphad.errors import ArgumentError, DifferentiationError, describe
 from graphad.interpret import evaluate, interpret
 from graphad.ir.apply import bind_arguments
 from graphad.ir.graph import Graph, keep
+from graphad.ir.operation import lookup
 from graphad.report.formula import one_step
 from graphad.report.tables import as_text, table
 
@@ -164,7 +165,7 @@ def _values(graph: Graph, order: list[int], given: Mapping[str, object]) -> dict
 def _only_scalars(graph: Graph, order: list[int]) -> None:
     for node_id in order:
         node = graph.nodes[node_id]
-        if node.type.shape != ():
+        if node.type.shape != () or lookup(node.op).of_bodies:
             raise ArgumentError(
                 describe(
                     f"`{graph.name}` can not be traced: `{node.op}` is no scalar",

@@ -25,7 +25,7 @@ KEPT = frozenset({"broadcast_to", "iota", "const", "input", "placeholder"})
 
 def evaluated(rewriter: Rewriter, node: Node) -> int | None:
     """The result of a node on constants, if it is small and its parameters hold no symbolic size."""
-    if node.op in KEPT or not all(rewriter.nodes[a].op == "const" for a in node.args):
+    if node.op in KEPT or OPERATIONS[node.op].of_bodies or not all(rewriter.nodes[a].op == "const" for a in node.args):
         return None
     elements = node.type.elements
     if not isinstance(elements, int) or elements > LARGEST or _symbolic(node.params):

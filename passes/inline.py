@@ -9,12 +9,17 @@ from graphad.ir.graph import Graph, Node, rebuild
 from graphad.ir.operation import Inline, lookup
 from graphad.ir.variable import Variable
 from passes.base import Pass
+from passes.in_bodies import in_bodies
 
 DEPTH = 32
 
 
 def inline(graph: Graph) -> Graph:
-    """Replace nodes whose operation says `Inline(build)` by what `build(*args, **params)` makes, to any depth."""
+    """Replace nodes whose operation says `Inline(build)` by what `build(*args, **params)` makes, to any depth.
+
+    Bodies of loops and branches as well.
+    """
+    graph = in_bodies(graph, inline)
     for _ in range(DEPTH):
         if not any(_build(node) for node in graph.nodes):
             return graph

@@ -17,6 +17,8 @@ from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
 from passes.elements import StackElements
 from passes.fold import Fold
+from passes.in_bodies import Known, run_everywhere
+from passes.loop_parts import LoopParts
 from passes.mirror import Mirror
 from passes.roll import Roll
 from passes.shift import Shift
@@ -26,6 +28,7 @@ from passes.simplify import Simplify
 DEFAULT: tuple[Pass, ...] = (
     DeadCode(),
     CommonSubexpressions(),
+    LoopParts(),
     StackElements(),
     Roll(),
     Shift(),
@@ -36,6 +39,7 @@ DEFAULT: tuple[Pass, ...] = (
     Simplify(),
     Fold(),
     CommonSubexpressions(),
+    LoopParts(),
     DeadCode(),
 )
 
@@ -76,11 +80,12 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph,
     statistics: list[PassStatistics] = []
     counted: dict[Any, int] = {}  # a pass leaves most nodes alone, and most nodes are alike
     checked: set[Any] = set()
+    known: Known = {}
     flops = graph_flops(graph, known=counted)
     idle: set[Pass] = set()  # passes that have nothing to do on the present graph; being pure, they need not run again
     for one in passes:
         start = perf_counter()
-        after = graph if one in idle else _run(one, graph, checked)
+        after = graph if one in idle else _run(one, graph, checked, known)
         idle = {*idle, one} if after is graph else set()
         seconds = perf_counter() - start
         new_flops = flops if after is graph else graph_flops(after, known=counted)
@@ -91,9 +96,9 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph,
     return graph, statistics
 
 
-def _run(one: Pass, graph: Graph, checked: set[Any]) -> Graph:
+def _run(one: Pass, graph: Graph, checked: set[Any], known: Known) -> Graph:
     try:
-        after = one.run(graph)
+        after = run_everywhere(one, graph, known)
     except Exception as error:
         raise _failure(one, f"raised {type(error).__name__}: {error}", graph, None) from error
     if after is graph:

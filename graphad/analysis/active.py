@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphad.ir.graph import Graph, keep
+from graphad.ir.types import TupleType
 
 
 def active_nodes(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -> list[int]:
@@ -18,6 +19,7 @@ def active_nodes(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -
     """
     needed, reached = keep(graph, targets), set(sources)
     for node_id, node in enumerate(graph.nodes):
-        if node.type.is_float and any(a in reached for a in node.args):
+        carries = node.type.is_float or isinstance(node.type, TupleType)
+        if carries and any(a in reached for a in node.args):
             reached.add(node_id)
     return sorted(needed & reached)

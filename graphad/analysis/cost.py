@@ -11,17 +11,20 @@ from typing import Any
 import numpy as np
 
 from graphad.ir import sizes
+from graphad.ir.bodies import bodies
 from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import lookup
 from graphad.ir.sizes import Extent
-from graphad.ir.types import Shape, TensorType
+from graphad.ir.types import Shape, TensorType, TupleType
 
 TYPICAL = 1000  # the value of a named size without a hint
 
 # No arithmetic and no traffic: what their users read is the operand itself, or is made on the fly.
 VIEWS = frozenset(
-    ("input", "const", "placeholder", "iota", "size_of", "reshape", "transpose", "broadcast_to", "slice")
+    ("input", "const", "placeholder", "iota", "size_of", "reshape", "transpose", "broadcast_to", "slice", "item")
 ) | {"stop_gradient"}
+REPEATED = frozenset({"scan", "while_loop", "cond", "scan_adjoint", "while_adjoint"})
+STEPS = 100  # of a loop that runs until a test fails
 REDUCTIONS = frozenset({"sum", "prod", "max", "min", "any", "all", "argmax", "argmin"})
 
 
@@ -55,6 +58,8 @@ def node_multiplications(graph: Graph, node_id: int, values: Mapping[str, int]) 
     (12, 0)
     """
     node = graph.nodes[node_id]
+    if node.op in REPEATED:
+        return sizes.evaluate(_of_bodies(node, lambda body: graph_multiplications(body, values)), values)
     if node.op == "einsum":
         types = tuple([graph.nodes[a].type for a in node.args])
         return sizes.evaluate(sizes.product(tuple(letter_extents(node, types).values())), values)
@@ -111,6 +116,8 @@ def _total(
 
 
 def _at(kind: TensorType, bound: Mapping[str, int], shapes: dict[Shape, Shape]) -> TensorType:
+    if isinstance(kind, TupleType):
+        return TupleType([_at(item, bound, shapes) for item in kind.items])
     shape = shapes.get(kind.shape)
     if shape is None:
         shape = shapes[kind.shape] = tuple([sizes.evaluate(e, bound) for e in kind.shape])
@@ -120,6 +127,8 @@ def _at(kind: TensorType, bound: Mapping[str, int], shapes: dict[Shape, Shape]) 
 def _flops(node: Node, types: tuple[TensorType, ...]) -> Extent:
     if node.op in VIEWS:
         return 0
+    if node.op in REPEATED:
+        return _of_bodies(node, body_flops)
     if node.op == "einsum":
         return 2 * sizes.product(tuple(letter_extents(node, types).values()))
     if node.op in REDUCTIONS:
@@ -137,10 +146,35 @@ def letter_extents(node: Node, types: tuple[TensorType, ...]) -> dict[str, Exten
     return dict(zip(letters, (*types[0].shape, *types[1].shape), strict=True))
 
 
+def _of_bodies(node: Node, cost: Callable[[Graph], Extent]) -> Extent:
+    """The cost of all bodies at all steps; of a branch that of the dearer one."""
+    costs = [cost(body) for _, body in bodies(node.params)]
+    if node.op == "cond":
+        return sizes.maximum(*costs)
+    steps = dict(node.params).get("length", STEPS)
+    total: Extent = steps * sum(costs[1:], costs[0])
+    return total
+
+
+def body_flops(body: Graph) -> Extent:
+    """Floating-point operations of all nodes of a body, an expression in the sizes of the graph around it."""
+    return sum([node_flops(body, i) for i in range(len(body.nodes))], 0)
+
+
+def body_bytes(body: Graph) -> Extent:
+    """Bytes that all nodes of a body read and write if each stands alone."""
+    return sum([node_bytes(body, i) for i in range(len(body.nodes))], 0)
+
+
+def type_bytes(kind: TensorType) -> Extent:
+    """The bytes of a value, or of all results of a node with several."""
+    kinds = kind.items if isinstance(kind, TupleType) else (kind,)
+    return sum([k.elements * np.dtype(k.dtype).itemsize for k in kinds], 0)
+
+
 def _bytes(node: Node, types: tuple[TensorType, ...]) -> Extent:
     if node.op in VIEWS:
         return 0
-    total: Extent = 0
-    for kind in (*types, node.type):
-        total = total + kind.elements * np.dtype(kind.dtype).itemsize
-    return total
+    if node.op in REPEATED:
+        return _of_bodies(node, body_bytes)
+    return sum([type_bytes(kind) for kind in (*types, node.type)], 0)

@@ -274,7 +274,8 @@ class Binder:
         if not self.known.issuperset(node.args):
             return call
         with np.errstate(all="ignore"):
-            self.values[node_id] = np.asarray(call.function(*[self.values[a] for a in node.args]))
+            value = call.function(*[self.values[a] for a in node.args])
+        self.values[node_id] = value if type(value) is tuple else np.asarray(value)
         self.known.add(node_id)
         return None
 

@@ -153,13 +153,8 @@ class Graph:
             raise GraphError(describe(f"output `{name}` is named twice", fix="choose another name"))
         owned = self.owned(variable)
         if owned.graph is not self:
-            raise GraphError(
-                describe(
-                    f"output `{name}` of `{self.name}` is a variable of the body `{owned.graph.name}`",
-                    source=self._user_source(),
-                    fix="return it from the body's function",
-                )
-            )
+            problem = f"output `{name}` of `{self.name}` is a variable of the body `{owned.graph.name}`"
+            raise GraphError(describe(problem, source=self._user_source(), fix="return it from the body's function"))
         self.outputs[name] = owned.id
 
     def apply(self, op: str, *args: Variable, **params: Any) -> Variable:
@@ -168,8 +163,8 @@ class Graph:
         ids = [a.id for a in args if a.graph is self]
         if len(ids) < len(args):
             owned = [self.owned(a) for a in args]
-            inner = next((a.graph for a in owned if a.graph is not self), None)
-            if inner is not None:  # the body of a loop, in which an operand of this graph is used
+            inner = next((a.graph for a in owned if a.graph is not self), self)
+            if inner is not self:  # the body of a loop, in which an operand of this graph is used
                 return inner.apply(op, *args, **params)
             ids = [a.id for a in owned]
         return self._variable(self.add(op, tuple(ids), frozen))

@@ -14,6 +14,7 @@ from graphad.errors import ArgumentError, describe
 from graphad.ir import sizes
 from graphad.ir.graph import Graph
 from graphad.ir.operation import Elementwise, lookup
+from graphad.ir.types import TupleType
 from graphad.plan.chains import Factor, Tree, best_tree
 from graphad.plan.compose import Composer, Segment, direct_block, sweep_nodes
 from graphad.plan.modes import Alternative, Decision, Mode, between, elements
@@ -70,6 +71,8 @@ def cuts(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -> list[t
         now = tuple(sorted(v for v in live if last[v] > node_id))
         if now in (found[-1], tuple(sorted(set(targets)))) or max(sources) > node_id:
             continue
+        if any(isinstance(graph.nodes[v].type, TupleType) for v in now):
+            continue  # a loop between its operands and its results is not cut
         between.append(now)
         if len(now) == 1:
             found += [*_narrowest(graph, found[-1], between[:-1], now, at), now]

@@ -1,0 +1,59 @@
+"""A pass run inside the bodies of loops and branches, to any depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from graphad.ir.bodies import bodies, map_bodies
+from graphad.ir.graph import Graph, Node, rebuild
+from passes.base import Pass
+
+Known = dict[tuple[Pass, Graph], Graph]
+
+
+def run_everywhere(one: Pass, graph: Graph, known: Known) -> Graph:
+    """The graph after a pass on it and on all bodies in it; the graph itself where the pass leaves all alone.
+
+    Arguments:
+        known: bodies after passes; those of this graph are added. The same body need not be done twice.
+    """
+    return in_bodies(one.run(graph), lambda body: _body(one, body, known))
+
+
+def _body(one: Pass, body: Graph, known: Known) -> Graph:
+    after = known.get((one, body))
+    if after is None:
+        after = run_everywhere(one, body, known).freeze()
+        known[one, body] = after
+    return after
+
+
+def in_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
+    """The graph with every body changed; itself where no body does.
+
+    >>> from passes.fold import fold
+    >>> import graphad as ga
+    >>> g = ga.Graph("f")
+    >>> g.output("y", ga.map(lambda x: x * 1.0 + 0.0, g.input("x", shape="n")))
+    >>> [len(node.param("body").nodes) for h in (g, in_bodies(g, fold)) for node in h.nodes if node.op == "scan"]
+    [5, 1]
+    """
+    if not any(any(bodies(node.params)) for node in graph.nodes):
+        return graph
+    changed: list[Graph] = []
+
+    def replace(new: Graph, old: int, node: Node, args: tuple[int, ...]) -> int | None:
+        params = map_bodies(node.params, lambda body: change(body).freeze())
+        if all(new_value is value for (_, new_value), (_, value) in zip(params, node.params, strict=True)):
+            return None
+        changed.extend(body for _, body in bodies(params))
+        return new.add(node.op, args, params, node.region)
+
+    new = rebuild(graph, replace)
+    if not changed:
+        return graph
+    # The sizes of a body are those around it, so what a pass requires of them in a body is required here.
+    present = {(r.kind, r.left, r.right) for r in new.requirements}
+    wanted = {(r.kind, r.left, r.right): r for body in changed for r in body.requirements}
+    new.requirements.extend(r for key, r in wanted.items() if key not in present)
+    return new

@@ -24,6 +24,7 @@ from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.plan.jacobians import batched_jacobian, planned_jacobian
 from graphad.plan.modes import Mode, Plan, fixed, uniform
+from graphad.plan.sparse import plan_sparse
 from graphad.sparse.build import hessian_blocks, jacobian_blocks, sparse_function
 from graphad.sparse.function import SparseFunction
 from passes.base import Pass
@@ -235,9 +236,11 @@ def jacobian(
     simple = _simplified(graph, passes)
     rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
     packing = pack_named("jacobian", outputs, rows, alone=_alone(of))
-    if sparse:
+    if sparse is not False and batch is None and not force:
         blocks = jacobian_blocks(simple, inputs, outputs)
-        return sparse_function(simple, blocks, packing, f"{graph.name}_jacobian", passes, tier, threads)
+        outcome = plan_sparse(simple, blocks, f"{graph.name}_jacobian", sparse, mode)
+        if outcome.method is not None:
+            return sparse_function(simple, outcome.method, outcome.decisions, packing, passes, tier, threads)
     if batch is None:
         derived, plan = planned_jacobian(simple, inputs, outputs, mode, force)
     else:
@@ -288,10 +291,13 @@ def hessian(
     ]
     simple, reason = _simplified(graph, passes), "one forward sweep per input element through the reverse gradient"
     packing = pack_named("hessian", inputs, rows, alone=_alone(wrt))
-    if sparse:
+    if sparse is not False:
         gradient = _simplified(transform.grad(simple, inputs, output), passes)
         blocks = hessian_blocks(gradient, inputs, output)
-        return sparse_function(gradient, blocks, packing, f"{graph.name}_hessian", passes, tier, threads)
+        symmetric = [f"d2{output}_d{n}_d{n}" for n in inputs]
+        outcome = plan_sparse(gradient, blocks, f"{graph.name}_hessian", sparse, symmetric=symmetric)
+        if outcome.method is not None:
+            return sparse_function(gradient, outcome.method, outcome.decisions, packing, passes, tier, threads)
     plan = uniform(f"d2{output}/d({', '.join(inputs)})2", "forward over reverse", reason, simple, inputs, [output])
     return compile_graph(transform.hessian(simple, inputs, output), packing, plan, passes, tier, threads)
 

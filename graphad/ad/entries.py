@@ -21,7 +21,7 @@ from graphad.ad import arith
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import Custom, Elementwise, Linear, NotDifferentiable, call, lookup
-from graphad.ir.types import Shape
+from graphad.ir.types import Shape, TupleType
 from graphad.ir.variable import Variable
 from graphad.ops.build import lift
 from graphad.ops.gather import gathered
@@ -95,7 +95,11 @@ class Walk:
     def step(self, node_id: int) -> None:
         """Find the entries of the next node, whose operands have been walked over."""
         node = self.graph.nodes[node_id]
-        if not node.type.is_float or not any(a in self.known for a in node.args):
+        if not any(a in self.known for a in node.args):
+            return
+        if isinstance(node.type, TupleType):
+            raise IndirectError(f"`{node.op}` has no rule for single entries")
+        if not node.type.is_float:
             return
         self.graph.set_source(node.source)
         op = lookup(node.op)

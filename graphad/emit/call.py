@@ -92,6 +92,14 @@ def entry_of(function: Any) -> Callable[..., Any]:
     return function if compiled is None else compiled.entry_point  # type: ignore[no-any-return]
 
 
+def entry_for(function: Any, arguments: tuple[Any, ...]) -> Callable[..., Any]:
+    """What Numba compiled for arguments of some types, for which the function has been called before."""
+    if not hasattr(function, "overloads"):
+        return function  # type: ignore[no-any-return]
+    kinds = tuple(function.typeof_pyval(a) for a in arguments)
+    return function.overloads[kinds].entry_point  # type: ignore[no-any-return]
+
+
 def make_call(path: CallPath) -> tuple[Callable[..., Any], str]:
     """The Python function for a kernel, and its source text.
 

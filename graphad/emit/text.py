@@ -135,6 +135,15 @@ class Printer:
         parts.sort(key=lambda p: p.startswith("- "))
         return " ".join(parts).removeprefix("+ ")
 
+    def _place(self, index: Index, point: Point) -> str:
+        """An index as it stands in brackets; unsigned where a size is in it, which the compiler takes for any number.
+
+        Numba turns negative indices round, and a loop with such a choice in it is not vectorised.
+        """
+        text = self.index(index, point)
+        sized = isinstance(index.offset, Size) or any(isinstance(c, Size) for _, c in index.terms)
+        return f"np.uint64({text})" if sized and index.terms else text
+
     def element(self, access: Access, point: Point) -> str:
         """A reference to one element."""
         var = access.var
@@ -145,7 +154,7 @@ class Printer:
             name = self._unrolled_name(var, suffix)
         if not storage.is_array:
             return name
-        indices = [self.index(access.indices[d], point) for d in storage.memory]
+        indices = [self._place(access.indices[d], point) for d in storage.memory]
         if storage.block is not None:
             indices.append(f"{self.loops[storage.block.axis]} - {self.blocks[storage.block.axis][0]}")
         return f"{name}[{', '.join(indices)}]"

@@ -16,6 +16,7 @@ from graphad.ir import sizes
 from graphad.ir.graph import Graph, keep, rebuild
 from graphad.ir.sizes import Extent
 from graphad.ir.types import FLOATS
+from graphad.plan.coloring import Coloring
 
 
 class Block(NamedTuple):
@@ -30,15 +31,6 @@ class Block(NamedTuple):
     rows: Extent
     columns: Extent
     dtype: str
-
-
-class Coloring(NamedTuple):
-    """Which columns share a forward sweep, which rows a reverse sweep; -1 for those that take part in none."""
-
-    columns: NDArray[np.int32]
-    rows: NDArray[np.int32]
-    forward: int
-    reverse: int
 
 
 class Coordinates(NamedTuple):

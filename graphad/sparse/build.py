@@ -1,16 +1,15 @@
-"""From a graph to a function of sparse Jacobians: which entries, by which method, and the record of the choice."""
+"""From a graph to a function of sparse Jacobians: which blocks there are, and the function behind them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphad.ad.entries import IndirectError
 from graphad.compile import Tier, compile_graph
 from graphad.emit.result import Packing, Record
-from graphad.errors import DifferentiationError, describe
 from graphad.ir.graph import Graph
-from graphad.plan.direct import Block, block_of, direct
-from graphad.plan.modes import Plan, fixed
+from graphad.plan.direct import Block, Direct, block_of
+from graphad.plan.modes import Decision, Plan
+from graphad.plan.swept import Swept
 from graphad.sparse.function import SparseFunction
 from passes.base import Pass
 
@@ -26,14 +25,16 @@ def hessian_blocks(gradient: Graph, wrt: Sequence[str], of: str) -> list[Block]:
 
 
 def sparse_function(
-    graph: Graph, blocks: Sequence[Block], packing: Packing, name: str, passes: Sequence[Pass], tier: Tier, threads: int
+    graph: Graph,
+    method: Direct | Swept,
+    decisions: tuple[Decision, ...],
+    packing: Packing,
+    passes: Sequence[Pass],
+    tier: Tier,
+    threads: int,
 ) -> SparseFunction:
-    """The function of some blocks of a graph."""
-    try:
-        method = direct(graph, blocks, name)
-    except IndirectError as error:
-        raise DifferentiationError(describe(f"`{name}`: {error}", fix="sparse=False")) from error
-    plan = Plan((fixed(name, "direct", "every entry by its own formula"),), graph)
-    names = tuple(b.name for b in blocks)
+    """The function of the blocks of a method; `graph` is the one that was differentiated."""
+    names = tuple(b.name for b in method.blocks)
     inner: Packing = names[0] if len(names) == 1 else Record(names)
-    return SparseFunction(method, packing, compile_graph(method.graph, inner, plan, passes, tier, threads))
+    values = compile_graph(method.graph, inner, Plan(decisions, graph), passes, tier, threads)
+    return SparseFunction(method, packing, values)

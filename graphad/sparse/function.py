@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,16 +13,17 @@ from graphad.analysis.cost import typical_sizes
 from graphad.compile import CompiledFunction
 from graphad.emit.arguments import convert
 from graphad.emit.result import Packing, Record, record_class
-from graphad.errors import ArgumentError, DtypeError, ShapeError, describe
+from graphad.errors import ArgumentError, DtypeError, GraphadError, ShapeError, describe
 from graphad.interpret import solve_sizes
 from graphad.ir import sizes
 from graphad.ir.apply import bind_arguments
 from graphad.ir.graph import Graph
 from graphad.plan.direct import Block, Places, shape_at
 from graphad.plan.modes import Plan
-from graphad.sparse.place import Placement, compressed, place_by_numba, place_by_numpy
+from graphad.sparse.place import Fill, compressed, fill_by_numba, fill_by_numpy
 from graphad.sparse.sparsity import Sparsity
 
+_new = object.__new__
 KEPT = 16  # structures of different sizes or index arrays that a function remembers
 
 
@@ -53,24 +54,22 @@ class Method(Protocol):
 class Matrix:
     """The structure of one block at some sizes.
 
-    `template` is a CSR matrix of this structure, of which results are copies with other data.
+    `template` is a CSR matrix of this structure, of which results are copies with other data; `fill` makes these from
+    computed values, None where they are computed in place.
     """
 
     template: Any
-    placement: Placement
+    fill: Fill | None
     sparsity: Sparsity
     dtype: np.dtype[Any]
-
-    @property
-    def nonzeros(self) -> int:
-        """The number of entries."""
-        return self.sparsity.nonzeros
+    nonzeros: int
 
     def filled(self, data: NDArray[Any]) -> Any:
         """A CSR matrix of this structure; the structure is shared."""
-        made = object.__new__(type(self.template))
-        made.__dict__.update(self.template.__dict__)
-        made.data = data
+        made = _new(self.template.__class__)
+        attributes = made.__dict__
+        attributes.update(self.template.__dict__)
+        attributes["data"] = data
         return made
 
 
@@ -85,6 +84,10 @@ class Structure:
     seeds: tuple[NDArray[Any], ...]
     matrices: tuple[Matrix, ...]
     pool: list[NDArray[Any]]
+
+    def fits(self, inputs: tuple[Any, ...], positions: tuple[int, ...]) -> bool:
+        """Whether the integer inputs at some positions are those of this structure."""
+        return all(np.array_equal(inputs[p], a) for p, a in zip(positions, self.fixed, strict=True))
 
 
 class SparseFunction:
@@ -115,8 +118,9 @@ class SparseFunction:
         self.method = method
         self.packing = packing
         self.values = values
-        self._place = place_by_numpy if values.recipe.tier == "interpreted" else place_by_numba
+        self._fill = fill_by_numpy if values.recipe.tier == "interpreted" else fill_by_numba
         self._user = _without_seeds(method)
+        self._count = len(self._user.inputs)
         self._known: dict[tuple[tuple[int, ...], ...], list[Structure]] = {}
         self._last: Structure | None = None
         self._positions = tuple(list(self._user.inputs).index(name) for name in method.fixed_by)
@@ -125,24 +129,24 @@ class SparseFunction:
 
     def __call__(self, *inputs: Any, out: Any = None, **named: Any) -> Any:
         """The matrices; see the class."""
-        if named or len(inputs) != len(self._user.inputs):
+        if named or len(inputs) != self._count:
             inputs = tuple(bind_arguments(self._user, inputs, named).values())
         structure = self._find(inputs)
         if len(structure.matrices) > 1:
             return self._several(structure, inputs, out)
-        (matrix,) = structure.matrices
+        matrix, given = structure.matrices[0], (*inputs, *structure.seeds)
         data = np.empty(matrix.nonzeros, matrix.dtype) if out is None else self._data_of(out, matrix, inputs)
-        if matrix.placement.how == "as computed":
-            self.values(*inputs, *structure.seeds, out=data)
+        if matrix.fill is None:
+            self._compute(*given, out=data)
             return matrix.filled(data)
         try:
-            buffer = structure.pool.pop()
+            values = structure.pool.pop()
         except IndexError:
-            buffer = self.values(*inputs, *structure.seeds)
+            values = self._compute(*given)
         else:
-            self.values(*inputs, *structure.seeds, out=buffer)
-        self._place(buffer, matrix.placement, data)
-        structure.pool.append(buffer)
+            self._compute(*given, out=values)
+        matrix.fill(values, data)
+        structure.pool.append(values)
         return matrix.filled(data)
 
     def _several(self, structure: Structure, inputs: tuple[Any, ...], out: Any) -> Any:
@@ -154,35 +158,32 @@ class SparseFunction:
         computed = self.values(*inputs, *structure.seeds)
         for block, matrix, values in zip(self.method.blocks, structure.matrices, computed, strict=True):
             data = values
-            if matrix.placement.how != "as computed":
+            if matrix.fill is not None:
                 data = np.empty(matrix.nonzeros, matrix.dtype)
-                self._place(values, matrix.placement, data)
+                matrix.fill(values, data)
             found[block.name] = matrix.filled(data)
         return _packed(self.packing, found)
 
     def _data_of(self, out: Any, matrix: Matrix, inputs: tuple[Any, ...]) -> NDArray[Any]:
         """The array to be written, from what the user gave."""
-        data = out
-        if hasattr(out, "indptr") and hasattr(out, "data"):
-            data = out.data
-            same = all(getattr(out, n) is getattr(matrix.template, n) for n in ("indptr", "indices"))
-            if out.shape != matrix.template.shape or not (same or _same_structure(out, matrix.template)):
-                what = f"`{self.name}`: out is a matrix of another structure"
-                raise ArgumentError(describe(what, expected=repr(matrix.sparsity), got=repr(out), fix="leave it out"))
-        fix = f'pass `np.empty({matrix.nonzeros}, dtype="{matrix.dtype}")` or a matrix that this function returned'
-        if type(data) is not np.ndarray:
-            what = f"`{self.name}`: out is no array of data"
-            raise ArgumentError(describe(what, expected="a result's data", got=type(out).__name__, fix=fix))
-        if data.dtype != matrix.dtype:
-            what = f"`{self.name}`: out has the wrong dtype"
-            raise DtypeError(describe(what, expected=str(matrix.dtype), got=str(data.dtype), fix=fix))
-        if data.shape != (matrix.nonzeros,):
-            what, got = f"`{self.name}`: out has the wrong shape", str(data.shape)
-            raise ShapeError(describe(what, expected=f"({matrix.nonzeros},): one for each entry", got=got, fix=fix))
-        if not (data.flags.carray and not any(_overlap(data, x) for x in inputs)):
-            what = f"`{self.name}`: out can not be written to"
-            expected = "a contiguous, writeable array that overlaps no argument"
-            raise ArgumentError(describe(what, expected=expected, fix=fix))
+        data = out if type(out) is np.ndarray else self._data_in(out, matrix)
+        plain = data.dtype == matrix.dtype and data.shape == (matrix.nonzeros,) and data.flags.carray
+        if not plain or any(_overlap(data, x) for x in inputs):
+            raise _wrong_out(self.name, data, matrix)
+        return data
+
+    def _data_in(self, out: Any, matrix: Matrix) -> NDArray[Any]:
+        """The data of a matrix of the right structure."""
+        if not all(hasattr(out, name) for name in ("indptr", "indices", "data")):
+            what = f"`{self.name}`: out is no matrix and no array"
+            fix = "pass a matrix that this function returned, or the array of its data"
+            raise ArgumentError(describe(what, expected="a result or its data", got=type(out).__name__, fix=fix))
+        same = out.indptr is matrix.template.indptr and out.indices is matrix.template.indices
+        if out.shape != matrix.template.shape or not (same or _same_structure(out, matrix.template)):
+            what = f"`{self.name}`: out is a matrix of another structure"
+            got = f"{out.shape[0]} x {out.shape[1]}, {out.nnz} entries"
+            raise ArgumentError(describe(what, expected=repr(matrix.sparsity), got=got, fix="leave it out"))
+        data: NDArray[Any] = out.data
         return data
 
     # ------------------------------------------------------------------ structure
@@ -190,7 +191,7 @@ class SparseFunction:
     def _find(self, inputs: tuple[Any, ...]) -> Structure:
         key = tuple([x.shape if type(x) is np.ndarray else np.shape(x) for x in inputs])
         for structure in self._known.get(key, ()):
-            if all(np.array_equal(inputs[p], a) for p, a in zip(self._positions, structure.fixed, strict=True)):
+            if not self._positions or structure.fits(inputs, self._positions):
                 self._last = structure
                 return structure
         return self._new(key, inputs)
@@ -225,8 +226,14 @@ class SparseFunction:
             method = "direct" if found.coloring is None else "coloured"
             sparsity = Sparsity(shape, made.indptr, made.indices, method, found.coloring)
             dtype = np.dtype(block.dtype)
-            matrices.append(Matrix(_template(sparsity, dtype), made.placement, sparsity, dtype))
+            fill = None if made.placement.how == "as computed" else self._fill(made.placement, dtype)
+            matrices.append(Matrix(_template(sparsity, dtype), fill, sparsity, dtype, sparsity.nonzeros))
         return Structure(tuple(arrays[n] for n in self.method.fixed_by), places.seeds, tuple(matrices), [])
+
+    @property
+    def _compute(self) -> Callable[..., Any]:
+        """The call of the compiled function at present."""
+        return self.values.__call__
 
     @property
     def sparsity(self) -> Any:
@@ -238,11 +245,13 @@ class SparseFunction:
         """
         structure = self._last
         if structure is None:
-            if self.method.fixed_by:
-                names = ", ".join(f"`{n}`" for n in self.method.fixed_by)
-                what = f"`{self.name}`: the pattern depends on the values of {names}"
-                raise ArgumentError(describe(what, fix="call the function once"))
-            structure = self._structure({}, typical_sizes(self._user))
+            bound, names = typical_sizes(self._user), ", ".join(f"`{n}`" for n in self.method.fixed_by)
+            what = f"the pattern depends on the values of {names}" if names else ""
+            if not all(r.holds(bound) for r in self._user.requirements):
+                what = "the hints of sizes break what the graph requires of them"
+            if what:
+                raise ArgumentError(describe(f"`{self.name}`: {what}", fix="call the function once"))
+            structure = self._structure({}, bound)
         found = {b.name: m.sparsity for b, m in zip(self.method.blocks, structure.matrices, strict=True)}
         return next(iter(found.values())) if len(found) == 1 else found
 
@@ -312,7 +321,23 @@ def _same_structure(left: Any, right: Any) -> bool:
 
 
 def _overlap(data: NDArray[Any], x: Any) -> bool:
+    """Whether an argument shares memory with an array; two arrays that own theirs can only do so by being one."""
+    if type(x) is np.ndarray and x.base is None and data.base is None:
+        return x is data
     return isinstance(x, np.ndarray) and np.may_share_memory(data, x)
+
+
+def _wrong_out(name: str, data: NDArray[Any], matrix: Matrix) -> GraphadError:
+    """What is wrong with an array that was given for data."""
+    fix = f'pass `np.empty({matrix.nonzeros}, dtype="{matrix.dtype}")` or a matrix that this function returned'
+    if data.dtype != matrix.dtype:
+        what = f"`{name}`: out has the wrong dtype"
+        return DtypeError(describe(what, expected=str(matrix.dtype), got=str(data.dtype), fix=fix))
+    if data.shape != (matrix.nonzeros,):
+        what, expected = f"`{name}`: out has the wrong shape", f"({matrix.nonzeros},): one for each entry"
+        return ShapeError(describe(what, expected=expected, got=str(data.shape), fix=fix))
+    expected = "a contiguous, writeable array that overlaps no argument"
+    return ArgumentError(describe(f"`{name}`: out can not be written to", expected=expected, fix=fix))
 
 
 def _packed(packing: Packing, found: Mapping[str, Any]) -> Any:

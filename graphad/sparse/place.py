@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from graphad.emit.call import entry_for
 from graphad.plan.direct import Coordinates
+
+Integers = NDArray[Any]
 
 
 class Placement(NamedTuple):
     """How values become data.
 
-    "as computed": they are it. "gathered": element k is value `source[k]`. "summed": element k is the sum of the values
-    `source[starts[k]:starts[k + 1]]`, in this order.
+    "as computed": they are it. "gathered": element k is value `source[k]`. "summed": besides, value `more[i]` is added
+    to element `to[i]`, in this order.
     """
 
     how: Literal["as computed", "gathered", "summed"]
-    source: NDArray[np.int32] | NDArray[np.int64]
-    starts: NDArray[np.int64]
+    source: Integers
+    to: Integers
+    more: Integers
 
 
 class Compressed(NamedTuple):
     """The structure of a CSR matrix with sorted columns and no duplicates, and how its data are made."""
 
-    indptr: NDArray[Any]
-    indices: NDArray[Any]
+    indptr: Integers
+    indices: Integers
     placement: Placement
 
 
@@ -43,48 +48,54 @@ def compressed(found: Coordinates, shape: tuple[int, int], computed: int) -> Com
     ordered = key[order]
     first = np.ones(len(ordered), dtype=bool)
     np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    starts = np.flatnonzero(first)
-    kept = order[starts]
-    kind = np.int32 if max(len(starts), *shape) < 2**31 else np.int64
+    kept = order[first]
+    kind = np.int32 if max(len(kept), computed, *shape) < 2**31 else np.int64
     indptr = np.zeros(shape[0] + 1, dtype=kind)
     np.cumsum(np.bincount(found.rows[kept], minlength=shape[0]), out=indptr[1:])
-    source = found.source[order]
-    source = source.astype(np.int32) if computed < 2**31 else source
-    how: Literal["as computed", "gathered", "summed"] = "gathered"
-    if len(starts) < len(order):
-        how = "summed"
-    elif len(order) == computed and np.array_equal(source, np.arange(computed)):
+    source, more = found.source[kept].astype(kind), found.source[order[~first]].astype(kind)
+    to = (np.cumsum(first) - 1)[~first].astype(kind)
+    how: Literal["as computed", "gathered", "summed"] = "summed" if len(more) else "gathered"
+    if len(source) == computed and np.array_equal(source, np.arange(computed)):
         how = "as computed"
-    ends = np.append(starts, len(order)).astype(np.int64)
-    return Compressed(indptr, found.columns[kept].astype(kind), Placement(how, source, ends))
+    return Compressed(indptr, found.columns[kept].astype(kind), Placement(how, source, to, more))
 
 
-def place_by_numpy(values: NDArray[Any], placement: Placement, data: NDArray[Any]) -> None:
-    """Fill the data without a compiler."""
-    if placement.how == "gathered":
+Fill = Callable[[NDArray[Any], NDArray[Any]], object]
+
+
+def fill_by_numpy(placement: Placement, dtype: np.dtype[Any]) -> Fill:
+    """The function `fill(values, data)` without a compiler."""
+
+    def fill(values: NDArray[Any], data: NDArray[Any]) -> None:
         np.take(values, placement.source, out=data, mode="clip")
-    elif len(data):
-        data[:] = np.add.reduceat(values[placement.source], placement.starts[:-1])
+        if placement.how == "summed":
+            np.add.at(data, placement.to, values[placement.more])
+
+    return fill
 
 
-def place_by_numba(values: NDArray[Any], placement: Placement, data: NDArray[Any]) -> None:
-    """Fill the data by compiled loops."""
-    if placement.how == "gathered":
-        _gather(values, placement.source, data)
-    else:
-        _sum(values, placement.source, placement.starts, data)
+def fill_by_numba(placement: Placement, dtype: np.dtype[Any]) -> Fill:
+    """The same by compiled loops, called without Numba's look at the types."""
+    arrays = (placement.source, placement.to, placement.more)
+    nothing = np.empty(0, dtype)
+    fill = _summed if placement.how == "summed" else _gathered
+    given = arrays if placement.how == "summed" else arrays[:1]
+    fill(nothing, nothing, *(a[:0] for a in given))
+    entry = entry_for(fill, (nothing, nothing, *given))
+    if len(given) == 1:
+        return lambda values, data: entry(values, data, placement.source)
+    return lambda values, data: entry(values, data, *arrays)
 
 
 @njit(cache=True, nogil=True)
-def _gather(values: Any, source: Any, data: Any) -> None:
+def _gathered(values: Any, data: Any, source: Any) -> None:
     for k in range(len(source)):
         data[k] = values[np.uint64(source[k])]
 
 
 @njit(cache=True, nogil=True)
-def _sum(values: Any, source: Any, starts: Any, data: Any) -> None:
-    for k in range(len(data)):
-        total = values[source[starts[k]]]
-        for i in range(starts[k] + 1, starts[k + 1]):
-            total += values[source[i]]
-        data[k] = total
+def _summed(values: Any, data: Any, source: Any, to: Any, more: Any) -> None:
+    for k in range(len(source)):
+        data[k] = values[np.uint64(source[k])]
+    for i in range(len(more)):
+        data[np.uint64(to[i])] += values[np.uint64(more[i])]

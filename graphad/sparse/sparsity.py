@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.plan.direct import Coloring
+from graphad.plan.coloring import Coloring
 
 PICTURE = (16, 32)  # rows and columns of characters
 SHADES = " .:+#"

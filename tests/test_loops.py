@@ -9,6 +9,7 @@ import graphad as ga
 from benchmarks.peers.ours import build
 from benchmarks.problems.llsq import PROBLEM as LLSQ
 from graphad.ad import transform
+from graphad.emit.source import generate
 from graphad.interpret import interpret
 from graphad.ir.graph import Graph
 from graphad.loops.ir import Loop, Statement
@@ -223,10 +224,62 @@ def test_scans_along_the_outer_loop_stay_in_order() -> None:
 def test_sums_into_several_rows_have_loops_of_their_own() -> None:
     graph, _ = five_point()
     plan = schedule(inline(run_pipeline(transform.grad(graph, ["u"]))[0]))
-    (outer,) = [item for item in plan.program.body if isinstance(item, Loop)]
+    outer = [item for item in plan.program.body if isinstance(item, Loop)][-1]
     inner = [item for item in outer.body if isinstance(item, Loop)]
-    assert [len(loop.body) for loop in inner[1:]] == [1] * 5
+    assert [len(loop.body) for loop in inner[1:]] == [1] * 3  # the middle row's three sums share a loop
     assert not any(s.accumulates for s in inner[0].body if isinstance(s, Statement))
+    assert ".fill(" not in generate(inline(run_pipeline(transform.grad(graph, ["u"]))[0])).source
+
+
+def stencil(rank: int, far: int) -> ga.Graph:
+    """Squares of sums of what is up to `far` elements away along each axis, and of products of neighbours."""
+    g = ga.Graph("stencil")
+    u = g.input("u", ("n", "m", "k")[:rank])
+    inner = (slice(far, -far),) * rank
+    total = u[inner]
+    for axis in range(rank):
+        for step in range(1, far + 1):
+            for start in (far - step, far + step):
+                place = list(inner)
+                place[axis] = slice(start, start - 2 * far or None)
+                total = total + float(1 + axis + start) * u[tuple(place)]
+    g.output("f", (total * total).sum() + (u[1:] * u[:-1]).sum())
+    return g
+
+
+def test_rows_of_a_few_numbers_are_cleared_with_the_others() -> None:
+    """Points of a curve and their neighbours; planes of two rows of points."""
+    g = ga.Graph("curve")
+    p, q = g.input("p", ("m", 2)), g.input("q", ("m", "n", 2))
+    g.output("f", ((p[1:] - p[:-1]) ** 2).sum() + (np.sin(q[1:]) * q[:-1]).sum())
+    graph = run_pipeline(transform.grad(g))[0]
+    arrays = {"p": RANDOM.normal(size=(5, 2)), "q": RANDOM.normal(size=(5, 4, 2))}
+    for name, value in interpret(graph, **arrays).items():
+        np.testing.assert_allclose(unjitted(graph)(**arrays)[name], value, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("rank", "far"), [(2, 1), (2, 2), (3, 1)])
+def test_rows_of_stencils_are_cleared_ahead_at_every_size(rank: int, far: int) -> None:
+    graph = run_pipeline(transform.value_and_grad(stencil(rank, far), ["u"]))[0]
+    run = unjitted(graph)
+    for extra in (0, 1, 2, 9):
+        u = RANDOM.normal(size=[2 * far + extra + axis for axis in range(rank)])
+        for name, value in interpret(graph, u=u).items():
+            np.testing.assert_allclose(run(u=u)[name], value, rtol=1e-12, atol=1e-12)
+
+
+def test_the_first_sum_into_an_array_is_an_assignment() -> None:
+    g = ga.Graph("ranks")
+    a, b = g.input("a", ("n", 3)), g.input("b", (3, "m"))
+    c, d = g.input("c", ("n", "m")), g.input("d", ("m", "n"))
+    g.output("y", np.einsum("ik,kj->ij", a, b))
+    g.output("z", np.einsum("ij,jk->ik", c, d).sum(axis=0))
+    source = generate(inline(g)).source
+    assert "y[i, j] = " in source
+    arrays = {"a": RANDOM.normal(size=(4, 3)), "b": RANDOM.normal(size=(3, 5)), "c": RANDOM.normal(size=(4, 5))}
+    arrays["d"] = RANDOM.normal(size=(5, 4))
+    for name, value in interpret(g, **arrays).items():
+        np.testing.assert_allclose(unjitted(g)(**arrays)[name], value, rtol=1e-13)
 
 
 def test_of_two_loops_over_pairs_the_summed_one_is_inside() -> None:

@@ -33,6 +33,7 @@ class Axes:
             for access in statement.accesses():
                 self._own(access.var.axes, id(access.var))
             self._own(statement.axes, id(statement))
+        self.made: dict[tuple[Extent, int], int] = {}
         self.unroll_limit = self._unroll_limit()
         self._unify()
         self.order: list[int] = self._order()
@@ -69,6 +70,19 @@ class Axes:
             self.rank_of[found] = len(self.order)
             self.order.append(found)
         self.owners.append(set())
+        return new
+
+    def new(self, extent: Extent, level: int = 0) -> int:
+        """An axis for loops that are made after the classes were: one for each length, and level of such loops."""
+        known = self.made.get((extent, level))
+        if known is not None:
+            return self.like(known)
+        new = self.made[extent, level] = self.program.axis(extent)
+        self.parent.append(new)
+        self.owners.append(set())
+        if not self.unrolled(new):
+            self.rank_of[new] = len(self.order)
+            self.order.append(new)
         return new
 
     def extent(self, axis: int) -> Extent:

@@ -23,6 +23,10 @@ def split_accumulations(program: Program, axes: Axes) -> None:
             lead -= 1
         in_memory = statement.out.var.fixed and statement.out.var.shape
         alone = count[statement.out.var] == 1 and not in_memory
+        written_out = any(axes.unrolled(a) for a in {*statement.axes} - {*statement.out.axes()})
+        if in_memory and lead == len(loops) and written_out:
+            _split(program, axes, statement, set())
+            continue
         if lead == len(loops) or (alone and all(c in kept for c in loops[:lead])):
             continue
         _split(program, axes, statement, set(loops[lead:]))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from graphad.ir.graph import Graph
 from graphad.loops import patterns
 from graphad.loops.axes import Axes
+from graphad.loops.clear import clear_ahead
 from graphad.loops.delays import Delays
 from graphad.loops.donate import donate
+from graphad.loops.first import assign_first
 from graphad.loops.fuse import fuse
 from graphad.loops.interchange import interchange
 from graphad.loops.ir import Program, Var
@@ -67,6 +69,9 @@ def schedule(graph: Graph, threads: int = 1) -> Schedule:
     interchange(program.body, axes, storage)
     separate_rows(program, axes, storage)
     Delays(program, axes, storage).run()
+    assign_first(program, axes, storage)
+    if threads == 1:
+        clear_ahead(program, axes, storage)
     donate(program, axes, storage)
     widen(program, axes, storage)
     strip_mine(program, axes, storage)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
-Derivative = Literal["value_and_grad", "grad", "hvp", "jacobian"]
+Derivative = Literal["value_and_grad", "grad", "hvp", "jacobian", "batched_jacobian"]
 
 
 class Case(NamedTuple):
@@ -56,7 +56,8 @@ class Problem:
         data: `data(generator, **sizes)` gives the float64 arrays of a case, in the order of `shapes`.
         formula: `formula(xp, *inputs)` with the functions of a library under `xp`.
         cases, small: what is timed, and the sizes of the quick test.
-        derivative: the derivative asked for; `hvp` takes its vector as the last array of the data.
+        derivative: the derivative asked for; `hvp` takes its vector as the last array of the data, `batched_jacobian`
+            is that of each point along the size `n`.
         hand: gives, when called, a function `f(*arrays)` that returns value and derivatives as a list.
         formulas: the formula as users of one library would write it, where it differs.
         makers: `maker(problem, arrays)` by peer, where the common way to make an entrant does not do.

@@ -173,8 +173,11 @@ from graphad.ops.reduction import (
 from graphad.ops.source import arange, eye, full, full_like, identity, ones, ones_like, tri, zeros, zeros_like
 from graphad.ops.special import digamma, erf, erfc, lgamma, logaddexp, polygamma, relu, sigmoid, sinc, softplus
 from graphad.ops.statistics import average, logsumexp, mean, norm, std, var
+from graphad.report import views as _views
 from graphad.sparse.function import SparseFunction
 from graphad.trace import trace
+
+assert _views  # imported, so that graphs and plans can show themselves
 
 # Every builder function that stands in graphad's table of functions is public under its name.
 __all__ = [

@@ -19,6 +19,7 @@ from graphad.errors import ArgumentError, GraphadError, describe
 from graphad.ir.graph import Graph
 from graphad.ir.types import TensorType
 from graphad.report.bench import duration, measure, random_inputs, sizes_of
+from graphad.report.draw import in_a_folder, writable
 from graphad.report.operations import builder_rows, rows
 from graphad.report.tables import table
 
@@ -81,6 +82,8 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--derive", choices=DERIVATIVES, default="value", help="default: value")
         _derivative_arguments(sub)
         sub.set_defaults(command=command)
+        if name == "explain":
+            sub.add_argument("--html", type=Path, metavar="FILE.html", help="write one page with drawings instead")
 
     bench = commands.add_parser("bench", help="times of value and derivatives on random inputs")
     _graph_argument(bench)
@@ -163,14 +166,18 @@ def derive(graph: Graph, name: str, wrt: list[str] | None, of: list[str] | None)
 
 
 def _demo(options: argparse.Namespace, console: Console) -> None:
-    if not options.out.parent.is_dir():
-        raise ArgumentError(describe(f"`{options.out}` can not be written", expected="a file in an existing folder"))
+    in_a_folder(options.out)
     run(Options(options.seed, options.out, options.cities, options.quick), console)
 
 
 def _explain(options: argparse.Namespace, console: Console) -> None:
     graph = load_graph(options.graph)
     function = derive(graph, options.derive, options.wrt, options.of)
+    if options.html is not None:
+        file = writable(options.html, (".html",))
+        file.write_text(function.explain(format="html"), encoding="utf-8")
+        console.print(f"{file}: {file.stat().st_size:,} bytes", highlight=False)
+        return
     for text in (f"{graph}\n", function.explain(passes=True, width=max(80, console.width))):
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 

@@ -328,18 +328,58 @@ class CompiledFunction:
             raise ArgumentError(describe(f"`{self.name}` has no size `{unknown[0]}`", expected=known))
         return block_bytes(self.generated.slots, typical_sizes(self.graph, sizes))
 
-    def explain(self, passes: bool = False, loops: bool = False, width: int = 100) -> str:
-        """What was decided and why, as a text.
+    def explain(
+        self,
+        passes: bool = False,
+        loops: bool = False,
+        width: int = 100,
+        format: Literal["text", "html"] = "text",
+    ) -> str:
+        """What was decided and why.
 
         Arguments:
             passes: show nodes and floating-point operations before and after each pass.
             loops: show the loop nests, what each keeps in memory and why, bytes moved and operations.
             width: of the text, in characters.
+            format: "text"; or "html", for one page with all tables and the drawn graphs, which needs no other file.
+
+        Raises `ArgumentError` for another format.
         """
         # Imported when first asked for: tables cost a tenth of the time to import graphad.
+        if format == "html":
+            from graphad.report.page import function_page
+
+            return function_page(self)
+        if format != "text":
+            raise ArgumentError(describe(f"format={format!r}", expected='"text" or "html"'))
         from graphad.report.explain import explain
 
         return explain(self, passes=passes, loops=loops, width=width)
+
+    def draw(self, path: str | os.PathLike[str], *, layout: str | None = None) -> Path:
+        """Write a drawing, and return its path; an existing file is replaced.
+
+        Drawn is the graph that was differentiated, its segments coloured by mode; without a derivative the graph
+        after passes. `graph.draw` and `optimized.draw` draw the graphs of the derivative.
+
+        Arguments:
+            path: ending in `.svg`; in `.dot`, a text for Graphviz; or in `.html`, the page of `explain(format="html")`.
+            layout: "dot" for Graphviz's, "layered" for the built-in one; None takes dot for up to 300 nodes if it is
+                installed.
+
+        Raises `ArgumentError` for another ending or layout, and where the folder does not exist.
+        """
+        from graphad.report.draw import draw
+        from graphad.report.page import function_page
+
+        plan = self.recipe.plan
+        graph, known = (self.optimized, None) if plan.graph is None else (plan.graph, plan)
+        return draw(graph, path, layout, known, lambda: function_page(self))
+
+    def _repr_html_(self) -> str:
+        from graphad.report.markup import function_html
+
+        return function_html(self)
 
     def __repr__(self) -> str:
         return f"<{self.recipe.tier} {self.name}{signature(self.graph)}>"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import error_cases_building
 import error_cases_calling
+import error_cases_inspecting
 from error_page import CASES, PAGE, page
 
 # The order of the page is that of these modules, whatever the order of their imports.
-_MODULES = [error_cases_calling.__name__, error_cases_building.__name__]
+_MODULES = [error_cases_calling.__name__, error_cases_building.__name__, error_cases_inspecting.__name__]
 CASES.sort(key=lambda c: _MODULES.index(c.make.__module__))
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ import benchmarks
 from benchmarks import report, roofline, run
 from benchmarks.measure import in_turn, norm_error
 from benchmarks.peers import hand, ours, table
-from benchmarks.peers.dialect import numpy_dialect
+from benchmarks.peers.dialect import Dialect, numpy_dialect
 from benchmarks.problem import Arrays, Case, Problem, flat
 from benchmarks.problems.table import PROBLEMS
 
+AT_POINTS = [n for n, p in PROBLEMS.items() if p.derivative == "batched_jacobian"]
 BY_STEPS = [n for n, p in PROBLEMS.items() if p.derivative != "hvp" and not p.makers]
-BY_HAND = [n for n in PROBLEMS if n not in BY_STEPS]
+BY_HAND = [n for n in PROBLEMS if n not in (*BY_STEPS, *AT_POINTS)]
 
 
 def of_graphad(problem: Problem, arrays: Arrays) -> list[Any]:
@@ -57,6 +58,21 @@ def test_derivatives_by_steps(name: str) -> None:
     assert norm_error(of_graphad(problem, arrays), by_complex_steps(problem, arrays)) < 1e-12
 
 
+@pytest.mark.parametrize("name", AT_POINTS)
+def test_jacobians_at_points_by_steps(name: str) -> None:
+    problem = PROBLEMS[name]
+    arrays = problem.arrays(problem.small)
+    xp = Dialect(np, abs=lambda x: np.where(x.real < 0.0, -x, x), arctan2=angle)
+    (point,) = arrays.values()
+    columns = [problem.formula(xp, point + 1e-30j * unit).imag / 1e-30 for unit in np.eye(point.shape[1])]
+    assert norm_error(of_graphad(problem, arrays), [np.stack(columns, axis=2)]) < 1e-12
+
+
+def angle(y: Any, x: Any) -> Any:
+    """The angle of (x, y), analytic in both."""
+    return np.arctan2(y.real, x.real) + 1j * (x.real * y.imag - y.real * x.imag) / (x.real**2 + y.real**2)
+
+
 @pytest.mark.parametrize("name", BY_HAND)
 def test_derivatives_by_hand(name: str) -> None:
     problem = PROBLEMS[name]
@@ -70,7 +86,7 @@ def test_problems_are_whole(name: str) -> None:
     problem = PROBLEMS[name]
     assert problem.name == name
     assert set(problem.wrt) <= set(problem.shapes)
-    assert problem.hand is not None
+    assert problem.hand is not None or name in AT_POINTS
     assert set(problem.peers) <= set(table.MODULES)
     assert set(problem.limits) <= set(problem.peers)
     assert [c.sizes.keys() for c in problem.cases] == [problem.small.sizes.keys()] * len(problem.cases)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.special as sc
 
+from graphad.emit import sweeps
 from graphad.emit.source import Generated, generate
 from graphad.ir.graph import Graph
 from passes.inline import inline
@@ -65,8 +66,7 @@ class _Scratch:
     def give_back(self, address: int) -> None:
         assert address == self.block.ctypes.data
 
-    def array(self, place: tuple[int, Any], shape: tuple[int, ...]) -> np.ndarray:
-        address, dtype = place
+    def array(self, address: int, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
         count = math.prod(shape) * np.dtype(dtype).itemsize
         start = address - self.block.ctypes.data
         assert 0 <= start <= start + count <= self.block.size, "outside the block"
@@ -84,9 +84,10 @@ def namespace() -> dict[str, Any]:
     """What the text of a kernel may name."""
     known: dict[str, Any] = {"np": _Numpy(), "math": _Math, "njit": lambda *a, **k: lambda f: f, "FLAGS": set()}
     scratch = _Scratch()
-    known.update(_borrow=scratch.borrow, _give_back=scratch.give_back, carray=scratch.array)
-    known.update(_at=lambda address, dtype: (address, dtype), _matrix_product=_matrix_product)
-    known.update(_in_blocks=_in_blocks, _plus=lambda total, term: total + term, _times=lambda total, term: total * term)
+    known.update(_borrow=scratch.borrow, _give_back=scratch.give_back, _array=scratch.array, _fill=np.ndarray.fill)
+    known.update(_in_blocks=_in_blocks, _matrix_product=_matrix_product)
+    known.update(_stretch=sweeps._stretch.py_func, _longer=sweeps._longer.py_func)
+    known.update(_plus=lambda total, term: total + term, _times=lambda total, term: total * term)
     for name, function in FUNCTIONS.items():
         known.update({name: function, f"{name}_f32": function, f"{name}_int": function})
     return known
@@ -102,7 +103,8 @@ def unjitted(graph: Graph, threads: int = 1) -> Callable[..., dict[str, np.ndarr
     """The generated function of a graph as Python: takes the inputs by name, answers the outputs by name."""
     generated = generate(inline(graph), threads)
     known = namespace()
-    exec(_own_text(generated), known)
+    known["__source__"] = _own_text(generated)
+    exec(known["__source__"], known)
     function = known[generated.function]
 
     def run(**arrays: Any) -> dict[str, np.ndarray]:

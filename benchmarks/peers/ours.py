@@ -25,6 +25,8 @@ def build(problem: Problem, dtype: str = "float64") -> ga.Graph:
 def derive(problem: Problem, graph: ga.Graph) -> ga.CompiledFunction:
     """The compiled derivative that a problem asks for."""
     wrt = list(problem.wrt)
+    if problem.derivative == "batched_jacobian":
+        return ga.jacobian(graph, wrt=wrt, batch="n", sparse=False)
     if problem.derivative == "jacobian":
         return ga.jacobian(graph, wrt=wrt, sparse=False)
     make = {"value_and_grad": ga.value_and_grad, "grad": ga.grad, "hvp": ga.hvp}

@@ -6,6 +6,7 @@ from benchmarks.problem import Problem
 from benchmarks.problems import (
     black_scholes,
     convolution,
+    elimination,
     gmm,
     jacobians,
     llsq,
@@ -24,5 +25,6 @@ PROBLEMS: dict[str, Problem] = {
         stress.PROBLEM, rosenbrock.GRADIENT, rosenbrock.PRODUCT, lse.PROBLEM, llsq.PROBLEM, gmm.PROBLEM, tiny.PROBLEM,
         mlp.PROBLEM, black_scholes.PROBLEM, nbody.PROBLEM, stencil.LINE, stencil.GRID, convolution.PROBLEM,
         jacobians.BOTTLENECK, jacobians.BANDED,
+        elimination.ROE, elimination.ROBOT, elimination.HEART, elimination.PROPANE,
     )
 }  # fmt: skip

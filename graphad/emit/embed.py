@@ -6,8 +6,9 @@ from pathlib import Path
 
 START, END = "\n# -- into modules\n", "\n# -- until here\n"
 STANDARD = frozenset(
-    ["base64", "collections", "ctypes", "hashlib", "math", "os", "pathlib", "struct", "threading", "typing", "uuid"]
-)
+    ["base64", "collections", "ctypes", "functools", "hashlib", "inspect", "math", "os", "pathlib", "struct",
+     "threading", "typing", "uuid"]
+)  # fmt: skip
 
 
 def embedded(file: str) -> str:

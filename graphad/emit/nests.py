@@ -19,7 +19,7 @@ from graphad.loops.ir import Loop, Statement, Var, walk
 from graphad.loops.parallel import LEAST_WORK, Parallel
 
 if TYPE_CHECKING:
-    from graphad.emit.source import Writer
+    from graphad.emit.lines import Lines
 
 INDENT = "    "
 LARGEST = 2**62 - 1
@@ -28,7 +28,7 @@ LARGEST = 2**62 - 1
 class Nests:
     """The parallel loops of one module."""
 
-    def __init__(self, writer: Writer, function: str) -> None:
+    def __init__(self, writer: Lines, function: str) -> None:
         self.writer = writer
         self.plan, self.printer = writer.plan, writer.printer
         self.parallel = {nest.loop: nest for nest in self.plan.nests if isinstance(nest, Parallel)}

@@ -11,23 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.emit import assembler, blas, scratch, straight, sums, threads
+from graphad.emit import assembler, blas, control, filling, scratch, straight, sums, sweeps, threads
 from graphad.emit.embed import merged
-from graphad.emit.nests import Nests
-from graphad.emit.text import Names, Printer, argument_dtype, function_name, literal
+from graphad.emit.lines import Function, Lines, reordered, starting
+from graphad.emit.nests import INDENT
+from graphad.emit.text import Names, Printer, argument_dtype, function_name
 from graphad.emit.vecmath import FUNCTIONS, HEADER, source_of
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent, Size, product
-from graphad.loops.ir import NEUTRAL, Access, Literal, Loop, Program, Statement, Var
+from graphad.loops.ir import Program, Var
 from graphad.loops.parallel import Parallel, Serial
 from graphad.loops.schedule import Schedule, schedule
-from graphad.loops.scratch import ITEM_SIZES, Slot, ends, lives, root
+from graphad.loops.scratch import ITEM_SIZES, Slot
 from graphad.ops.custom import USER_FUNCTIONS
 
 FLAGS = '{"contract", "nsz", "arcp"}'
-REORDERED = {"+=": "_plus", "*=": "_times"}
 INLINE_ELEMENTS = 64
-INDENT = "    "
 SHORT_HEADER = "import math\nimport numpy as np\nfrom numba import njit\n"
 
 PREAMBLE = '''"""{title}
@@ -80,16 +79,19 @@ class Writer:
     def __init__(self, plan: Schedule) -> None:
         self.plan = plan
         self.program: Program = plan.program
-        self.straight = straight.calls(self.program)
+        self.statements = [s for one in plan.everywhere() for s in one.program.statements]
+        self.straight = straight.calls(self.statements)
         self.functions = self._functions()
-        called = {f for statement in self.program.statements for f in statement.functions}
+        called = {f for statement in self.statements for f in statement.functions}
         self.users = sorted(called & USER_FUNCTIONS.keys())
-        self.starts = self._starting()
-        collected = any(_reordered(s) for s in self.program.statements)
-        products = any(s.operation == "dot" for s in self.program.statements if s.kind == "call")
+        collected = any(reordered(s) for s in self.statements)
+        called_for = {s.operation for s in self.statements if s.kind == "call"}
         parallel = any(isinstance(nest, Parallel) for nest in plan.nests)
+        filled = any(one.storage[var].is_array for one in plan.everywhere() for var in starting(one.program))
+        backwards = called_for & {"scan_adjoint", "while_adjoint"}
         parts = (
-            (scratch, plan.slots), (blas, products), (sums, collected), (assembler, self.straight), (threads, parallel),
+            (scratch, plan.slots), (filling, filled), (blas, "dot" in called_for), (sums, collected),
+            (assembler, self.straight), (threads, parallel), (sweeps, backwards),
         )  # fmt: skip
         self.carried = [part for part, wanted in parts if wanted]
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))
@@ -104,10 +106,8 @@ class Writer:
         self.scalars = [v for v in self.program.outputs if not v.shape]
         for var in [*self.program.inputs, *self.program.outputs]:
             self.printer.name(var)
-        self.batch = self.printer.names.new("batch")
         self.block = self.printer.names.new("scratch")
-        self.spans = lives(self.program.body)
-        self.nests = Nests(self, self.function)
+        self.lines = Lines(plan, self.printer, Function(self.function, self.straight, names))
 
     # ------------------------------------------------------------------ the module
 
@@ -124,7 +124,7 @@ class Writer:
             parts.append(f"{name} = {_array_text(array)}\n\n")
         if self.straight:
             parts.append(straight.definitions(self.straight) + "\n")
-        parts.extend("\n" + text + "\n" for text in self.nests.functions())
+        parts.extend("\n" + text + "\n" for text in self.lines.nests.functions())
         parts.append("\n" + self._kernel() + "\n\n" + self._public())
         return Generated(
             source="".join(parts),
@@ -142,11 +142,11 @@ class Writer:
         """The imports: what the vector mathematics and the scratch memory need, or less."""
         header = HEADER if self.functions else SHORT_HEADER
         needed = [*(part.IMPORTS for part in self.carried), "import base64" if self.program.constants else ""]
-        return merged(header, *needed) + "".join(header.partition("\nelementary")[1:])
+        return merged(header, *needed) + "".join(header.partition("\nbranching")[1:])
 
     def _functions(self) -> list[str]:
         found = {f for statement in self.straight for f in straight.functions(statement)}
-        for statement in self.program.statements:
+        for statement in self.statements:
             found |= {function_name(f, argument_dtype(statement)) for f in statement.functions}
             if statement.kind in ("max=", "min="):
                 found |= {function_name({"max=": "maximum", "min=": "minimum"}[statement.kind], statement.dtype)}
@@ -165,7 +165,7 @@ class Writer:
             f'@njit("{self._signature()}", error_model="numpy", fastmath=FLAGS, nogil=True, cache=True)',
             f"def {self.kernel}({', '.join(parameters)}):",
         ]
-        body = [*self._sizes(), *self._allocations(), *self._aliases(), *self._initial(None), *self._items()]
+        body = [*self._sizes(), *self._allocations(), *self.lines.all()]
         if self.plan.slots:
             body.append(f"_give_back({self.block})")
         returned = ", ".join(name(v) for v in self.scalars)
@@ -229,184 +229,45 @@ class Writer:
         """The scratch block and the arrays in it."""
         if not self.plan.slots:
             return
-        starts, lines, total = self._places()
-        yield from lines
-        yield f"{self.block} = _borrow({total})"
-        first = self.printer.names.new("first")
-        yield f"{first} = {self.block} + 127 & -64"
-        for start, slot in zip(starts, self.plan.slots, strict=True):
-            yield from self._array(slot.array, first if start == "0" else f"{first} + {start}")
+        # Whole cache lines, and one more: equal distances modulo a page would make loads wait for stores.
+        sizes = [f"({self._bytes(slot)} + 127 & -64)" for slot in self.plan.slots]
+        yield f"{self.block} = _borrow({' + '.join(sizes)})"
+        place = f"{self.block} + 127 & -64"
+        owners = self._owners()
+        names = [self.printer.names.new(f"place_{k + 1}") for k in range(len(self.plan.slots))]
+        for own, size, slot in zip(names, sizes, self.plan.slots, strict=True):
+            yield f"{own} = {place}"
+            place = f"{own} + {size}"
+            for var in slot.arrays:
+                yield from self._array(owners[var], var, own)
 
-    def _places(self) -> tuple[list[str], list[str], str]:
-        """Where each array begins in the block, lines that compute this where sizes matter, and the block's bytes.
+    def _bytes(self, slot: Slot) -> str:
+        lengths = [self.printer.extent(e) for e in slot.lengths]
+        return f"max({', '.join(lengths)})" if len(lengths) > 1 else lengths[0]
 
-        Whole cache lines, and one more: equal distances modulo a page would make loads wait for stores.
-        """
-        if all(isinstance(slot.bytes, int) for slot in self.plan.slots):
-            found = ends(self.plan.slots, {})
-            starts = [max((found[k] for k in slot.above), default=0) for slot in self.plan.slots]
-            return [str(s) for s in starts], [], str(max(found))
-        names: list[str] = []
-        texts: list[str] = []
-        lines: list[str] = []
-        for number, slot in enumerate(self.plan.slots, start=1):
-            below = [names[k] for k in slot.above]
-            start = _largest(below)
-            end = self.printer.names.new(f"end_{number}")
-            lines.append(f"{end} = {start + ' + ' if below else ''}({self.printer.extent(slot.bytes)} + 127 & -64)")
-            names.append(end)
-            texts.append(start)
-        last = set(range(len(names))) - {k for slot in self.plan.slots for k in slot.above}
-        return texts, lines, _largest([names[k] for k in sorted(last)])
+    def _owners(self) -> dict[Var, Lines]:
+        """The lines that know how an array is stored: those of the program whose own it is."""
+        found: dict[Var, Lines] = {}
+        for lines in self.lines.everywhere():
+            states = {v for state in lines.program.states for v in (state.now, state.next)}
+            found.update(dict.fromkeys(states, lines))
+            own = (v for v in lines.plan.storage if v.role != "state" and v not in lines.program.guests)
+            found.update(dict.fromkeys(own, lines))
+        return found
 
-    def _array(self, var: Var, place: str) -> Iterator[str]:
-        storage = self.plan.storage[var]
-        shape = ", ".join(self.printer.memory_shape(var))
+    def _array(self, lines: Lines, var: Var, place: str) -> Iterator[str]:
+        storage = lines.plan.storage[var]
+        shape = ", ".join(lines.printer.memory_shape(var))
         step = product(storage.shape(var)) * ITEM_SIZES[var.dtype]
-        for number, piece in enumerate(self.printer.pieces(var)):
+        ending = control.SPACE if var.role == "state" else ""
+        for number, piece in enumerate(lines.printer.pieces(var)):
             start = f"{place} + {self.printer.extent(step * number)}" if number else place
-            yield f"{piece} = carray(_at({start}, np.{_numpy_dtype(var.dtype)}), ({shape},))"
-
-    def _aliases(self) -> Iterator[str]:
-        for var in self.plan.storage:
-            if var.alias is not None:
-                shape = ", ".join(self.printer.extent(e) for e in var.shape)
-                yield f"{self.printer.name(var)} = {self.printer.name(var.alias)}.reshape(({shape},))"
-
-    def _items(self) -> Iterator[str]:
-        """The body of the function; arrays get their first values just before they are needed."""
-        for number, item in enumerate(self.program.body):
-            for var in self.starts:
-                if self._filled(var) and self.spans[root(var)][0] == number:
-                    yield from self.first_values(var)
-            nest = self.nests.of(item)
-            yield from self.lines([item]) if nest is None else self.nests.call(nest)
-
-    def _filled(self, var: Var) -> bool:
-        """Whether an array of the function, not of a loop, needs first values."""
-        return bool(self.plan.storage[var].memory) and not self.plan.storage[var].home
-
-    def _initial(self, home: Loop | None) -> Iterator[str]:
-        """First values of what lives in a loop (None: in the function, arrays excepted)."""
-        for var in self.starts:
-            storage = self.plan.storage[var]
-            if (storage.home[-1] if storage.home else None) is home and not self._filled(var):
-                yield from self.first_values(var)
-
-    def first_values(self, var: Var) -> Iterator[str]:
-        """The lines that give an accumulator or a carried value its first value."""
-        value = literal(self.starts[var].value, self.starts[var].dtype)
-        for piece in self.printer.pieces(var):
-            yield f"{piece}.fill({value})" if self.plan.storage[var].is_array else f"{piece} = {value}"
-
-    def _starting(self) -> dict[Var, Literal]:
-        starts: dict[Var, Literal] = {}
-        plain = {s.out.var for s in self.program.statements if not s.accumulates}
-        for statement in self.program.statements:
-            if statement.accumulates and statement.out.var not in plain:
-                starts[statement.out.var] = Literal(NEUTRAL[statement.kind](statement.dtype), statement.dtype)
-            if statement.carry is not None and statement.start is not None:
-                starts[statement.carry.var] = statement.start
-        return starts
-
-    # ------------------------------------------------------------------ loops
-
-    def lines(self, body: list[Loop | Statement], bounds: tuple[str, str] | None = None) -> Iterator[str]:
-        """The lines of loops and statements; with `bounds` the loops run over some of their rounds."""
-        for item in body:
-            if isinstance(item, Statement):
-                yield from self._statement(item)
-                continue
-            yield from self._head(item, bounds)
-            inside = [*self._initial(item), *self.lines(item.body)]
-            for line in inside:
-                yield INDENT + line
-
-    def _head(self, loop: Loop, bounds: tuple[str, str] | None) -> Iterator[str]:
-        """The first line of a loop, and in blocks where each ends."""
-        own = self.printer.loops[loop.axis]
-        first, length = bounds or ("0", self.printer.extent(self.plan.axes.extent(loop.axis)))
-        start, end = self.printer.blocks.get(loop.axis, ("", ""))
-        if loop.block:
-            yield f"for {start} in range({first}, {length}, {loop.block}):"
-            yield f"{INDENT}{end} = min({start} + {loop.block}, {length})"
-        elif loop.within is not None:
-            yield f"for {own} in range({start}, {end}):"
-        else:
-            yield f"for {own} in range({f'{first}, ' if bounds else ''}{length}):"
-
-    def _statement(self, statement: Statement) -> Iterator[str]:
-        if statement.kind == "call":
-            yield from self._call(statement)
-            return
-        for point in self.printer.points(statement):
-            target = self.printer.element(statement.out, point)
-            value = self.printer.expression(statement, point)
-            if statement.kind == "scan":
-                assert statement.carry is not None
-                carried = self.printer.element(statement.carry, point)
-                yield f"{carried} = {value}"
-                yield f"{target} = {carried}"
-            else:
-                yield self.assigned(statement, target, value)
-
-    def assigned(self, statement: Statement, target: str, value: str) -> str:
-        """The line that writes or accumulates a value as a statement does."""
-        return _assignment(statement, target, value)
-
-    def _call(self, statement: Statement) -> Iterator[str]:
-        if statement.operation == "reshape":
-            return
-        if statement.operation == "straight":
-            yield straight.call_text(self.straight.index(statement) + 1, statement, self.printer.name)
-            return
-        name = self.printer.name
-        left, right = (o.var for o in statement.inputs if isinstance(o, Access))
-        batch, rows, inner, columns = (self.printer.extent(e) for e in statement.params["sizes"])
-        rank = 3 if statement.params["batched"] else 2
-        shapes = ((batch, rows, inner), (batch, inner, columns), (batch, rows, columns))
-        texts = []
-        for var, shape in zip((left, right, statement.out.var), shapes, strict=True):
-            text = name(var)
-            if rank == 3 and len(var.shape) != 3:
-                text += f".reshape(({', '.join(shape)}))"
-            texts.append(f"{text}[{self.batch}]" if rank == 3 else text)
-        first, second = statement.params["turned"]
-        line = f"_matrix_product({', '.join(texts)}, {rows}, {inner}, {columns}, {first + 2 * second})"
-        if rank == 3:
-            yield f"for {self.batch} in range({batch}):"
-        yield INDENT * (rank == 3) + line
-
-
-def _largest(names: list[str]) -> str:
-    if not names:
-        return "0"
-    return names[0] if len(names) == 1 else f"max({', '.join(names)})"
+            yield f"{piece}{ending} = _array({start}, np.{_numpy_dtype(var.dtype)}, ({shape},))"
 
 
 def _defined(functions: list[str]) -> list[str]:
     """The names that the vector mathematics defines in a module: its functions, helpers and constants."""
     return re.findall(r"^(?:def )?([A-Za-z_]\w*)(?=\(| =)", source_of(functions, header=False), re.MULTILINE)
-
-
-def _assignment(statement: Statement, target: str, value: str) -> str:
-    if statement.kind == "=":
-        return f"{target} = {value}"
-    if statement.kind in ("max=", "min="):
-        function = function_name({"max=": "maximum", "min=": "minimum"}[statement.kind], statement.dtype)
-        function = function if function in FUNCTIONS else function.removesuffix("_int")[:3]
-        return f"{target} = {function}({target}, {value})"
-    if _reordered(statement):
-        return f"{target} = {REORDERED[statement.kind]}({target}, {value})"
-    operator = statement.kind[:-1]
-    if statement.dtype == "int32":
-        return f"{target} = np.int32({target} {operator} {value})"
-    return f"{target} {statement.kind} {value}"
-
-
-def _reordered(statement: Statement) -> bool:
-    """Whether a statement accumulates floats."""
-    return statement.kind in REORDERED and statement.dtype.startswith("float")
 
 
 def _linear(extent: Size, name: str) -> tuple[Extent, Extent] | None:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from graphad.emit.text import function_name
-from graphad.loops.ir import Access, Program, Statement, Var
+from graphad.loops.ir import Access, Statement, Var
 from graphad.loops.reroll import Part, Plan, linear
 from graphad.loops.straight import FUNCTIONS, TRUTHS, Code
 
@@ -35,9 +35,9 @@ LIBRARY = FUNCTIONS - {
 OWN = frozenset({"maximum", "minimum"})  # instructions of LLVM
 
 
-def calls(program: Program) -> list[Statement]:
+def calls(statements: Sequence[Statement]) -> list[Statement]:
     """The calls of straight programs."""
-    return [s for s in program.statements if s.kind == "call" and s.operation == "straight"]
+    return [s for s in statements if s.kind == "call" and s.operation == "straight"]
 
 
 def functions(statement: Statement) -> list[str]:

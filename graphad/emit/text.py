@@ -23,7 +23,11 @@ RESERVED = frozenset(
         "intrinsic",
         "ir",
         "Any",
-        "elementary",
+        "Callable",
+        "branching",
+        "cache",
+        "extending",
+        "inspect",
         "range",
         "abs",
         "min",
@@ -76,24 +80,39 @@ def _signed(text: str) -> str:
 
 
 class Printer:
-    """Prints elements of a scheduled program."""
+    """Prints elements of a scheduled program.
 
-    def __init__(self, plan: Schedule, names_: Names) -> None:
+    Arguments:
+        outer: the printer of the program around it, with which it shares all identifiers.
+    """
+
+    def __init__(self, plan: Schedule, names_: Names, outer: Printer | None = None) -> None:
         self.plan = plan
         self.names = names_
-        self.sizes: dict[str, str] = {}
-        self.variables: dict[Var, str] = {}
-        self.loops: dict[int, str] = {}
+        self.sizes: dict[str, str] = outer.sizes if outer else {}
+        self.variables: dict[Var, str] = outer.variables if outer else {}
+        self.ranks: list[str] = outer.ranks if outer else []
+        self.bounds: dict[str, tuple[str, str]] = outer.bounds if outer else {}
         for name in sorted(self._size_names()):
             self.sizes[name] = names_.new(name)
-        for number, loop in enumerate(plan.axes.order):
-            wanted = LOOP_NAMES[number] if number < len(LOOP_NAMES) else f"i{number}"
-            self.loops[loop] = names_.new(wanted)
+        self.loops = {loop: self._rank(number) for number, loop in enumerate(plan.axes.order)}
         self.blocks: dict[int, tuple[str, str]] = {}
         for item in plan.program.body:
             if isinstance(item, Loop) and item.block and item.axis not in self.blocks:
-                own = self.loops[item.axis]
-                self.blocks[item.axis] = (names_.new(f"{own}_start"), names_.new(f"{own}_end"))
+                self.blocks[item.axis] = self._bounds(self.loops[item.axis])
+
+    def _rank(self, number: int) -> str:
+        """The variable of loops that have this many around them in the order of all."""
+        while len(self.ranks) <= number:
+            place = len(self.ranks)
+            self.ranks.append(self.names.new(LOOP_NAMES[place] if place < len(LOOP_NAMES) else f"i{place}"))
+        return self.ranks[number]
+
+    def _bounds(self, loop: str) -> tuple[str, str]:
+        """The variables of the first point of a block and of the one behind its last."""
+        if loop not in self.bounds:
+            self.bounds[loop] = (self.names.new(f"{loop}_start"), self.names.new(f"{loop}_end"))
+        return self.bounds[loop]
 
     def _size_names(self) -> set[str]:
         found: set[str] = set()

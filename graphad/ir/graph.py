@@ -7,6 +7,7 @@ three times the rest of building (8 µs and 1 kB a node).
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from graphad.ir.operation import lookup
 from graphad.ir.sizes import Size
 from graphad.ir.types import Requirement, TensorType, as_dtype, as_shape
 from graphad.ir.variable import Variable
+from graphad.ir.views import view
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -305,24 +307,10 @@ class Graph:
 
         A view for reading: made on first use, renewed when the graph has grown, frozen against changes.
         """
-        import networkx as nx  # here, because its import takes 0.1 s that most programs need not spend
-
         if self._dag is None or len(self._dag) != len(self.nodes):
-            dag: nx.DiGraph[int] = nx.DiGraph(name=self.name)
-            dag.add_nodes_from((i, {"node": node}) for i, node in enumerate(self.nodes))
-            for node_id, node in enumerate(self.nodes):
-                for position, arg in enumerate(node.args):
-                    if dag.has_edge(arg, node_id):
-                        dag.edges[arg, node_id]["positions"] += (position,)
-                    else:
-                        dag.add_edge(arg, node_id, positions=(position,))
-            dag.graph.update(
-                inputs=dict(self.inputs),
-                outputs=dict(self.outputs),
-                hints=dict(self.hints),
-                requirements=list(self.requirements),
-            )
-            self._dag = nx.freeze(dag)
+            from graphad.ir.dag import to_dag
+
+            self._dag = to_dag(self)
         return self._dag
 
     @staticmethod
@@ -331,31 +319,9 @@ class Graph:
 
         Raises `GraphError` where the DAG has a cycle or lacks a node's attribute.
         """
-        import networkx as nx
+        from graphad.ir.dag import from_dag
 
-        graph = Graph(dag.graph.get("name", "graph"))
-        try:
-            order = list(nx.lexicographical_topological_sort(dag))
-        except nx.NetworkXUnfeasible as error:
-            raise GraphError(describe("the networkx graph has a cycle", expected="a DAG")) from error
-        new_id: dict[int, int] = {}
-        for old in order:
-            node = dag.nodes[old].get("node")
-            if not isinstance(node, Node):
-                raise GraphError(describe(f"node {old} of the networkx graph has no attribute `node`"))
-            args: list[int | None] = [None] * len(node.args)
-            for source in dag.predecessors(old):
-                for position in dag.edges[source, old]["positions"]:
-                    args[position] = new_id[source]
-            if None in args:
-                raise GraphError(describe(f"an operand of node {old} is missing from the networkx graph"))
-            new_id[old] = graph._append(node._replace(args=tuple(a for a in args if a is not None)))
-        graph.inputs = {name: new_id[i] for name, i in dag.graph["inputs"].items()}
-        graph.outputs = {name: new_id[i] for name, i in dag.graph["outputs"].items()}
-        graph.hints = dict(dag.graph["hints"])
-        graph.requirements = list(dag.graph["requirements"])
-        graph._index_constants()
-        return graph
+        return from_dag(dag)
 
     @property
     def digest(self) -> str:
@@ -383,6 +349,23 @@ class Graph:
     def __repr__(self) -> str:
         kinds = ", ".join(f"{n}: {self.nodes[i].type}" for n, i in self.inputs.items())
         return f"<graph {self.name}({kinds}) -> {', '.join(self.outputs)}; {len(self.nodes)} nodes>"
+
+    # ------------------------------------------------------------------ drawing
+
+    def draw(self, path: str | os.PathLike[str], *, layout: str | None = None) -> Path:
+        """Write a drawing of the graph, and return its path; an existing file is replaced.
+
+        Arguments:
+            path: ending in `.svg`; in `.dot`, a text for Graphviz; or in `.html`, a page to click through.
+            layout: "dot" for Graphviz's, "layered" for the built-in one; None takes dot for up to 300 nodes if it is
+                installed.
+
+        Raises `ArgumentError` for another ending or layout, and where the folder does not exist.
+        """
+        return Path(view("draw_graph", self, path, layout))
+
+    def _repr_html_(self) -> str:
+        return str(view("graph_html", self))
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from graphad.loops.axes import Axes
 from graphad.loops.ir import Access, Index, IndexValue, Loop, Operand, Program, Statement, Var, at, walk
 from graphad.loops.place import Storage
@@ -11,52 +9,61 @@ from graphad.loops.place import Storage
 
 def donate(program: Program, axes: Axes, storage: dict[Var, Storage]) -> None:
     """Replace such temporaries by the outputs."""
-    placed = list(walk(program.body))
-    touching: dict[Var, list[int]] = {}
-    for place, (statement, _) in enumerate(placed):
-        for var in dict.fromkeys(_touched(statement)):
-            touching.setdefault(var, []).append(place)
     for output in program.outputs:
         if output.shape:
-            found = Donation(placed, touching, axes, storage, output).found()
+            found = Donation(program, axes, storage, output).found()
             if found is not None:
                 _replace(program, found, output)
-                touching[output] = sorted({*touching[output], *touching.pop(found)})
                 del storage[found]
 
 
-def _touched(statement: Statement) -> list[Var]:
-    if statement.kind == "call":
-        return [statement.out.var, *(o.var for o in statement.inputs if isinstance(o, Access))]
-    return [access.var for access in statement.accesses()]
+def update_in_place(program: Program, axes: Axes, storage: dict[Var, Storage]) -> None:
+    """Let a step write what it carries where it read it, if it needs no element again after that."""
+    for state in program.states:
+        now, following = state.now, state.next
+        if now is following or not storage[now].is_array or not now.shape:
+            continue
+        if Donation(program, axes, storage, following).replaces(now):
+            _replace(program, following, now)
+            del storage[following]
+            state.next = now
 
 
-@dataclass
 class Donation:
-    """The search for a temporary that can live in one output.
+    """The search for a temporary that can live in one output."""
 
-    Arguments:
-        placed: all statements in order, with the loops around them.
-        touching: for each variable the places of the statements that touch it.
-    """
-
-    placed: list[tuple[Statement, tuple[Loop, ...]]]
-    touching: dict[Var, list[int]]
-    axes: Axes
-    storage: dict[Var, Storage]
-    output: Var
+    def __init__(self, program: Program, axes: Axes, storage: dict[Var, Storage], output: Var) -> None:
+        self.axes = axes
+        self.storage = storage
+        self.output = output
+        self.placed = list(walk(program.body))
 
     def found(self) -> Var | None:
         """The temporary, or None."""
-        uses = self.touching.get(self.output, [])
-        if len(uses) != 1 or self.placed[uses[0]][0].kind != "=":
+        uses = [(k, s) for k, (s, _) in enumerate(self.placed) if self._touches(s, self.output)]
+        if len(uses) != 1 or uses[0][1].kind != "=":
             return None
-        place = uses[0]
-        writer = self.placed[place][0]
+        place, writer = uses[0]
         for operand in writer.inputs:
             if isinstance(operand, Access) and self._fits(operand, writer) and self._dies(operand.var, place):
                 return operand.var
         return None
+
+    def replaces(self, now: Var) -> bool:
+        """Whether the output may lie where `now` lies, which is read up to the statement that writes the output."""
+        writers = [(k, s) for k, (s, _) in enumerate(self.placed) if self.output in s.written]
+        if len(writers) != 1 or writers[0][1].kind != "=":
+            return False
+        place, writer = writers[0]
+        last = max((k for k, (s, _) in enumerate(self.placed) if self._touches(s, now)), default=-1)
+        return last <= place and self._covers(writer) and self._dies(now, place)
+
+    def _covers(self, writer: Statement) -> bool:
+        """Whether a statement writes all elements, each once."""
+        return all(self.axes.aligned(writer.out, d) is not None for d in range(len(writer.out.indices)))
+
+    def _touches(self, statement: Statement, var: Var) -> bool:
+        return any(touched is var for touched in statement.variables())
 
     def _fits(self, read: Access, writer: Statement) -> bool:
         """Whether the element read lies where the element written will lie."""
@@ -73,8 +80,9 @@ class Donation:
         """Whether nothing needs the temporary once the output is written: in its nest only the same elements do."""
         path = self.placed[place][1]
         nest = path[0] if path else None
-        for number in self.touching.get(var, []):
-            statement, around = self.placed[number]
+        for number, (statement, around) in enumerate(self.placed):
+            if not self._touches(statement, var):
+                continue
             if statement.accumulates and statement.out.var is var:
                 return False
             inside = nest is not None and bool(around) and around[0] is nest

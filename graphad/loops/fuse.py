@@ -15,11 +15,8 @@ Body = list[Loop | Statement]
 
 
 def fuse(program: Program, axes: Axes) -> Body:
-    """The statements of a program as loop nests, region by region."""
-    regions: dict[int, list[Statement]] = {}
-    for statement in ordered(program):
-        regions.setdefault(statement.region, []).append(statement)
-    return [item for _, found in sorted(regions.items()) for item in Grouping(axes).group(found, frozenset())]
+    """The statements of a program as loop nests."""
+    return Grouping(axes).group(ordered(program), frozenset())
 
 
 def ordered(program: Program) -> list[Statement]:
@@ -77,7 +74,8 @@ class Grouping:
             return list(statements)
         writers: dict[Var, list[Statement]] = {}
         for statement in statements:
-            writers.setdefault(statement.out.var, []).append(statement)
+            for var in statement.written:
+                writers.setdefault(var, []).append(statement)
         present = {id(s) for s in statements}
         bundles = self._bundles(statements, fixed)
         position: dict[int, float] = {}

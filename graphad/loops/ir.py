@@ -107,7 +107,9 @@ Operand: TypeAlias = Access | Literal | IndexValue
 
 @dataclass(eq=False, slots=True)
 class Var:
-    """A variable of the program: `role` is input, output, constant or temporary.
+    """A variable of the program: `role` is input, output, constant, temporary, or state.
+
+    A `state` is what a loop's body carries from step to step: it lives outside all loops of the body.
 
     `whole` marks arrays that a call reads or writes as a whole, which are stored in C order with all dimensions.
     `layout` is the order of its dimensions in memory where it is not the natural one.
@@ -127,7 +129,12 @@ class Var:
     @property
     def external(self) -> bool:
         """Whether the caller owns the memory."""
-        return self.role != "temporary"
+        return self.role not in ("temporary", "state")
+
+    @property
+    def kept(self) -> bool:
+        """Whether the value is needed after the program: a result, or the state of a loop."""
+        return self.role in ("output", "state")
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -157,7 +164,8 @@ class Statement:
         carry: the carried value of a scan; `start` its first value.
         extra: loops beyond those of the axes in which the statement must stand (clones and partial sums).
         pin: the statement beside which a clone must stay.
-        region: nests of a region stand after those of all lower ones.
+        results: further variables that a call writes.
+        bodies: the programs that a call runs inside, in its own place.
     """
 
     kind: str
@@ -172,9 +180,23 @@ class Statement:
     start: Literal | None = None
     extra: tuple[int, ...] = ()
     pin: Statement | None = None
-    region: int = 0
     node: int = -1
     params: dict[str, Any] = field(default_factory=dict)
+    results: tuple[Var, ...] = ()
+    bodies: tuple[Program, ...] = ()
+
+    @property
+    def written(self) -> tuple[Var, ...]:
+        """All variables that the statement writes."""
+        return (self.out.var, *self.results)
+
+    def variables(self) -> Iterator[Var]:
+        """All variables that the statement reads or writes, those of a call included."""
+        if self.kind == "call":
+            yield from self.written
+            yield from (o.var for o in self.inputs if isinstance(o, Access))
+        else:
+            yield from (access.var for access in self.accesses())
 
     @property
     def accumulates(self) -> bool:
@@ -238,10 +260,19 @@ NEUTRAL: dict[str, Callable[[str], bool | int | float]] = {
 
 
 @dataclass(eq=False)
+class State:
+    """A value that a loop carries: `now` at the start of a step, `next` at its end; the same where updated in place."""
+
+    now: Var
+    next: Var
+
+
+@dataclass(eq=False)
 class Program:
     """A graph as statements; then, with `body`, as loop nests.
 
-    `inputs`, `constants` and `outputs` are in the order of the graph. `returned` are the rank-0 outputs.
+    `inputs`, `constants` and `outputs` are in the order of the graph. The program of a loop's body has `states`, shares
+    axes and constants with the program around it, and reads and writes variables of that, its `guests`.
     """
 
     name: str
@@ -253,6 +284,8 @@ class Program:
     hints: dict[str, int] = field(default_factory=dict)
     body: list[Loop | Statement] = field(default_factory=list)
     counter: int = 0
+    states: list[State] = field(default_factory=list)
+    guests: set[Var] = field(default_factory=set)
 
     def axis(self, extent: Extent) -> int:
         """A new axis."""
@@ -273,5 +306,6 @@ class Program:
         """For each variable the statements that write it, in order."""
         found: dict[Var, list[Statement]] = {}
         for statement in self.statements:
-            found.setdefault(statement.out.var, []).append(statement)
+            for var in statement.written:
+                found.setdefault(var, []).append(statement)
         return found

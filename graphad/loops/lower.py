@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from graphad.errors import GraphError, describe
 from graphad.ir.graph import Graph, Node
@@ -47,16 +47,24 @@ class Pending:
         return Pending(shape, self.dtype, moved)
 
 
-class Lowering:
-    """The state of one lowering: the program so far and what each node has become."""
+Lowered: TypeAlias = "View | Pending | tuple[View, ...]"
 
-    def __init__(self, graph: Graph) -> None:
+
+class Lowering:
+    """The state of one lowering: the program so far and what each node has become.
+
+    Arguments:
+        program: an empty one to be filled; of a loop's body it shares axes and constants with the program around it.
+        depth: loops around the graph.
+    """
+
+    def __init__(self, graph: Graph, program: Program | None = None, depth: int = 0) -> None:
         self.graph = graph
-        self.program = Program(graph.name, hints=dict(graph.hints))
-        self.results: dict[int, View | Pending] = {}
+        self.depth = depth
+        self.program = program or Program(graph.name, hints=dict(graph.hints))
+        self.results: dict[int, Lowered] = {}
         self.reduced: dict[object, View] = {}
         self.matrices: dict[object, Var] = {}
-        self.region = 0
         self.uses = [len(users) for users in graph.users()]
         for node_id in graph.outputs.values():
             self.uses[node_id] += 1
@@ -66,15 +74,8 @@ class Lowering:
         result = self.results[node_id]
         if isinstance(result, Pending):
             result = self.results[node_id] = self.settle(result)
+        assert isinstance(result, View), "several results are read one by one"
         return result
-
-    def enter(self, region: int) -> None:
-        """Begin a region, where it is a later one; what is pending belongs to the region before."""
-        if region > self.region:
-            for node_id, result in self.results.items():
-                if isinstance(result, Pending):
-                    self.results[node_id] = self.settle(result)
-            self.region = region
 
     def pending(self, node_id: int) -> Pending | None:
         """The node's contributions, where nobody else needs the node."""
@@ -84,6 +85,17 @@ class Lowering:
     def estimate(self, extent: Extent) -> int:
         """The extent at the hints."""
         return evaluate(extent, {n: self.program.hints.get(n, DEFAULT_SIZE) for n in names(extent)})
+
+    def run(self) -> None:
+        """Lower all nodes but the inputs, which are results already."""
+        graph = self.graph
+        found = partition(graph)
+        for position, node_id in enumerate(range(len(graph.nodes)) if found is None else found.order):
+            if node_id < 0:
+                assert found is not None, "only a partition has regions"
+                lower_region(self, found.regions[position], found.results(graph, position))
+            elif (node := graph.nodes[node_id]).op != "input" and (found is None or node_id not in found.done):
+                self.results[node_id] = lower_node(self, node_id, node)
 
     # ------------------------------------------------------------------ statements
 
@@ -136,7 +148,6 @@ class Lowering:
             dtype=out.var.dtype,
             functions=functions,
             after=after,
-            region=self.region,
             node=node_id,
         )
         self.program.statements.append(statement)
@@ -162,10 +173,7 @@ class Lowering:
     def copied(self, view: View, dtype: str) -> tuple[Var, Statement]:
         """A fresh C-ordered array with the elements of a view, and the statement that fills it."""
         var = self.program.variable(view.shape, dtype, whole=True)
-        positions = [p for p in range(len(view.shape)) if view.shape[p] != 1]
-        place = {p: k for k, p in enumerate(positions)}
-        out = Access(var, tuple(at(place[p]) if p in place else ZERO for p in range(len(view.shape))))
-        return var, self.assign(out, view.shape, positions, [view])
+        return var, fill(self, whole(var), view)
 
     def array(self, view: View, dtype: str) -> Var:
         """The view as a C-ordered array with all its dimensions: the variable itself where it is one."""
@@ -175,16 +183,16 @@ class Lowering:
             return found[0]
         return self.copied(view, dtype)[0]
 
-    def call(self, operation: str, out: Var, inputs: Sequence[Var], **params: Any) -> None:
+    def call(self, operation: str, out: Var, inputs: Sequence[Var], **params: Any) -> Statement:
         """A whole-array operation."""
         out.whole = True
-        read: list[Operand] = [Access(v, ()) for v in inputs]
-        self.program.statements.append(
-            Statement("call", operation, Access(out, ()), read, (), out.dtype, region=self.region, params=params)
-        )
+        operands: list[Operand] = [Access(v, ()) for v in inputs]
+        statement = Statement("call", operation, Access(out, ()), operands, (), out.dtype, params=params)
+        self.program.statements.append(statement)
+        return statement
 
 
-Rule = Callable[[Lowering, int, Node], "View | Pending"]
+Rule = Callable[[Lowering, int, Node], Lowered]
 RULES: dict[str, Rule] = {}
 
 
@@ -206,21 +214,14 @@ def lower(graph: Graph) -> Program:
         var = low.program.variable(node.type.shape, node.type.dtype, name, "input")
         low.program.inputs.append(var)
         low.results[node_id] = whole(var)
-    found = partition(graph)
-    for position, node_id in enumerate(range(len(graph.nodes)) if found is None else found.order):
-        if node_id < 0:
-            assert found is not None, "only a partition has regions"
-            lower_region(low, found.regions[position], found.results(graph, position))
-        elif (node := graph.nodes[node_id]).op != "input" and (found is None or node_id not in found.done):
-            low.enter(node.region)
-            low.results[node_id] = lower_node(low, node_id, node)
+    low.run()
     for name, node_id in graph.outputs.items():
         _output(low, name, node_id)
     drop_unread(low.program)
     return low.program
 
 
-def lower_node(low: Lowering, node_id: int, node: Node) -> View | Pending:
+def lower_node(low: Lowering, node_id: int, node: Node) -> Lowered:
     """What one node becomes."""
     emission = lookup(node.op).emission
     if isinstance(emission, Scalar):
@@ -312,37 +313,42 @@ def _scaled(index: Index, factor: Extent) -> Index:
 
 
 def _output(low: Lowering, name: str, node_id: int) -> None:
-    """Name a result: the variable itself where it can be the output's memory, else a copy in the node's region."""
-    low.region = low.graph.nodes[node_id].region
-    view = low.view(node_id)
-    kind = low.graph.nodes[node_id].type
-    found = plain(view)
-    writers = low.program.writers()
-    if (
-        found is not None
-        and found[1] == tuple(range(kind.rank))
-        and not found[0].external
-        and found[0].alias is None
-        and found[0].layout is None
-    ):
-        var = found[0]
-        if var in writers and not any(v.alias is var for v in writers):
-            var.role, var.name = "output", name
-            low.program.outputs.append(var)
-            return
-    var = low.program.variable(kind.shape, kind.dtype, name, "output")
-    positions = [p for p in range(kind.rank) if kind.shape[p] != 1]
-    place = {p: k for k, p in enumerate(positions)}
-    out = Access(var, tuple(at(place[p]) if p in place else ZERO for p in range(kind.rank)))
-    low.assign(out, kind.shape, positions, [view])
+    """Name a result: the variable itself where it can be the output's memory, else a copy."""
+    var = own_variable(low, node_id)
+    if var is None:
+        kind = low.graph.nodes[node_id].type
+        var = low.program.variable(kind.shape, kind.dtype, name, "output")
+        fill(low, whole(var), low.view(node_id))
+    var.role, var.name = "output", name
     low.program.outputs.append(var)
+
+
+def own_variable(low: Lowering, node_id: int) -> Var | None:
+    """The variable that a node is, where this program computes it, in natural order, and for nothing else."""
+    found = plain(low.view(node_id))
+    if found is None or found[1] != tuple(range(low.graph.nodes[node_id].type.rank)):
+        return None
+    var = found[0]
+    if var.role != "temporary" or var.alias is not None or var.layout is not None or var in low.program.guests:
+        return None
+    writers = low.program.writers()
+    return var if var in writers and not any(v.alias is var for v in writers) else None
+
+
+def fill(low: Lowering, target: View, view: View) -> Statement:
+    """Write every element of a view to that of a view of a variable."""
+    positions = [p for p in range(len(view.shape)) if view.shape[p] != 1]
+    place = {p: k for k, p in enumerate(positions)}
+    assert isinstance(target.operand, Access), "numbers are not written"
+    out = target.operand.substitute(lambda p: at(place[p]) if p in place else ZERO)
+    return low.assign(out, view.shape, positions, [view])
 
 
 def drop_unread(program: Program) -> None:
     """Remove statements that compute what nobody reads."""
     while True:
         read = {access.var for s in program.statements for access in s.reads()}
-        kept = [s for s in program.statements if s.out.var in read or s.out.var.role == "output"]
+        kept = [s for s in program.statements if any(v in read or v.kept or v in program.guests for v in s.written)]
         if len(kept) == len(program.statements):
             return
         program.statements = kept

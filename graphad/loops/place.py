@@ -30,6 +30,11 @@ class Storage:
         """Whether memory is needed, and not just names."""
         return bool(self.memory) or self.block is not None
 
+    @property
+    def natural(self) -> bool:
+        """Whether the variable is one array of all its dimensions in their order."""
+        return not self.unrolled and self.block is None and self.memory == tuple(range(len(self.memory)))
+
     def shape(self, var: Var) -> tuple[Extent, ...]:
         """The extents of the array."""
         return (*(var.shape[d] for d in self.memory), *((self.block.block,) if self.block else ()))
@@ -39,18 +44,23 @@ def place(program: Program, axes: Axes) -> dict[Var, Storage]:
     """The storage of every variable of a grouped program.
 
     A variable's home is the longest common prefix of the loops around its accesses in which every loop is an aligned
-    dimension of the variable, or one to which it is private.
+    dimension of the variable, or one to which it is private. Both variables of a state are kept alike.
     """
+    pairs = {state.next: state.now for state in program.states}
     accesses: dict[Var, list[tuple[Access, tuple[Loop, ...]]]] = {}
     for statement, path in walk(program.body):
         for access in _all(statement):
-            accesses.setdefault(access.var, []).append((access, path))
-    return {var: _store(var, found, axes) for var, found in accesses.items()}
+            accesses.setdefault(pairs.get(access.var, access.var), []).append((access, path))
+    for state in program.states:
+        accesses.setdefault(state.now, [])
+        state.now.whole = state.next.whole = state.now.whole or state.next.whole
+    storage = {var: _store(var, found, axes) for var, found in accesses.items()}
+    return storage | {follower: storage[now] for follower, now in pairs.items()}
 
 
 def _all(statement: Statement) -> list[Access]:
     if statement.kind == "call":
-        return [statement.out, *(o for o in statement.inputs if isinstance(o, Access))]
+        return [Access(var, ()) for var in statement.variables()]
     return list(statement.accesses())
 
 
@@ -58,7 +68,8 @@ def _store(var: Var, found: list[tuple[Access, tuple[Loop, ...]]], axes: Axes) -
     if var.fixed:
         return Storage((), var.order, ())
     home: list[Loop] = []
-    for level in zip(*(path for _, path in found), strict=False):
+    paths = [] if var.role == "state" else [path for _, path in found]
+    for level in zip(*paths, strict=False):
         if any(loop is not level[0] for loop in level) or not _own(var, found, level[0].axis, axes):
             break
         home.append(level[0])

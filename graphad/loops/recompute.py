@@ -69,8 +69,7 @@ class Recomputation:
     def _worth(self, reader: Statement, read: Access) -> bool:
         """The reader stands in another nest, and the value changes with every one of its loops."""
         writer = self.writers[read.var][0]
-        # Across regions it is the plan for memory that says what is computed again.
-        if self.paths[id(reader)] == self.paths[id(writer)] or reader.region != writer.region:
+        if self.paths[id(reader)] == self.paths[id(writer)]:
             return False
         changing = {self.axes.find(a) for a in read.axes() if not self.axes.unrolled(a)}
         return changing == set(self.axes.loops(reader))
@@ -97,7 +96,6 @@ class Recomputation:
             dtype=writer.dtype,
             extra=reader.extra,
             pin=reader,
-            region=reader.region,
             node=writer.node,
         )
         var.private = frozenset(reader.extra)

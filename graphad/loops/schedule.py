@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from graphad.ir.graph import Graph
-from graphad.loops import patterns
+from graphad.loops import control, patterns
 from graphad.loops.axes import Axes
 from graphad.loops.clear import clear_ahead
 from graphad.loops.delays import Delays
-from graphad.loops.donate import donate
+from graphad.loops.donate import donate, update_in_place
 from graphad.loops.first import assign_first
 from graphad.loops.fuse import fuse
 from graphad.loops.interchange import interchange
-from graphad.loops.ir import Program, Var
+from graphad.loops.ir import Program, Statement, Var
 from graphad.loops.layout import straighten
 from graphad.loops.lower import lower
 from graphad.loops.parallel import Parallel, Serial, parallelize
@@ -21,11 +22,12 @@ from graphad.loops.place import Storage, place
 from graphad.loops.recompute import Recomputation
 from graphad.loops.registers import hoist_loads, split_accumulations
 from graphad.loops.rows import separate_rows
-from graphad.loops.scratch import Slot, slots
+from graphad.loops.scratch import Slot, memory_bytes, slots
 from graphad.loops.strip import strip_mine
 from graphad.loops.widen import widen
 
-assert patterns  # imported for its rules
+assert patterns  # these two are imported for their rules
+assert control
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Schedule:
         slots: its scratch memory.
         threads: how many a call uses.
         nests: for more than one thread, what was decided about each outermost loop.
+        inner: the schedules of the programs inside its calls, in their order.
     """
 
     program: Program
@@ -46,6 +49,14 @@ class Schedule:
     slots: tuple[Slot, ...]
     threads: int = 1
     nests: tuple[Parallel | Serial, ...] = ()
+    inner: Mapping[Statement, tuple[Schedule, ...]] = field(default_factory=dict)
+
+    def everywhere(self) -> Iterator[Schedule]:
+        """This schedule and all those inside."""
+        yield self
+        for schedules in self.inner.values():
+            for one in schedules:
+                yield from one.everywhere()
 
 
 ROUNDS = 8
@@ -53,7 +64,12 @@ ROUNDS = 8
 
 def schedule(graph: Graph, threads: int = 1) -> Schedule:
     """Lower a graph and decide its loops, of which large ones run in `threads` threads."""
-    program = lower(graph)
+    return arranged(lower(graph), threads)
+
+
+def arranged(program: Program, threads: int = 1) -> Schedule:
+    """Decide the loops of a program, those of the programs inside first."""
+    inner = {s: tuple(arranged(body) for body in s.bodies) for s in program.statements if s.bodies}
     axes = Axes(program)
     split_accumulations(program, axes)
     hoist_loads(program, axes)
@@ -73,7 +89,24 @@ def schedule(graph: Graph, threads: int = 1) -> Schedule:
     if threads == 1:
         clear_ahead(program, axes, storage)
     donate(program, axes, storage)
+    update_in_place(program, axes, storage)
     widen(program, axes, storage)
     strip_mine(program, axes, storage)
     nests = parallelize(program, axes, storage, threads)
-    return Schedule(program, axes, storage, slots(program, axes, storage, nests), threads, nests)
+    found = slots(program, axes, storage, nests, _needs(inner))
+    return Schedule(program, axes, storage, found, threads, nests, inner)
+
+
+def _needs(inner: Mapping[Statement, tuple[Schedule, ...]]) -> dict[Statement, list[Slot]]:
+    """The memory that the programs inside calls work in, and that of the carried values' second copies."""
+    found: dict[Statement, list[Slot]] = {}
+    for statement, schedules in inner.items():
+        needs = found.setdefault(statement, [])
+        for one in schedules:
+            needs += one.slots
+            for state in one.program.states:
+                storage = one.storage[state.now]
+                pair = dict.fromkeys([state.now, state.next])
+                own = [v for v in pair if storage.is_array and not (storage.natural and v is state.now)]
+                needs += [Slot((v,), (memory_bytes(v, storage),)) for v in own]
+    return found

@@ -1,51 +1,35 @@
-"""Scratch memory: where the temporary arrays lie in one block; those whose lives do not overlap may share bytes.
+"""Scratch memory: where the temporary arrays lie in one block, those whose lives do not overlap in the same place.
 
-A life is a range of items of the function's body, from the first that touches the array to the last. Arrays are placed
-at the hinted sizes, the largest or the longest-lived first, each into the smallest gap in which it fits; the better of
-these packings is taken. It says which arrays lie above which, so at other sizes too arrays that live at once are apart.
-
-Reference: Y. Pisarchyk, J. Lee, Efficient memory management for deep neural net inference, arXiv:2001.03288 (2020).
+A life is a range of items of the function's body, from the first that touches the array to the last. Slots are given
+to the largest array first, at the hinted sizes; arrays of different sizes may share one, as long as the longest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from graphad.ir.sizes import Extent, Size, evaluate, names, product
+from graphad.ir.sizes import Extent, evaluate, product
 from graphad.loops.axes import Axes
-from graphad.loops.ir import Access, Loop, Program, Statement, Var, walk
+from graphad.loops.ir import Loop, Program, Statement, Var, walk
 from graphad.loops.parallel import Parallel, Serial
 from graphad.loops.place import Storage
 
 ITEM_SIZES = {"bool": 1, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
-Life = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Slot:
-    """An array's place in the block.
+    """One part of the scratch block, and the arrays that lie in it one after another."""
 
-    Arguments:
-        array: the variable.
-        bytes: of the array.
-        above: the numbers of the places (earlier in the list) behind whose ends it begins; none: at the beginning.
-        life: the first and the last item of the body that need it.
-    """
-
-    array: Var
-    bytes: Extent
-    above: tuple[int, ...]
-    life: Life
+    arrays: tuple[Var, ...]
+    lengths: tuple[Extent, ...]
+    """Bytes of the arrays, each length once."""
 
 
 def touched(statement: Statement) -> list[Var]:
     """The variables whose elements a statement reads or writes, an alias as what it stands for."""
-    if statement.kind == "call":
-        found = [statement.out.var, *(o.var for o in statement.inputs if isinstance(o, Access))]
-    else:
-        found = [access.var for access in statement.accesses()]
-    return [root(var) for var in found]
+    return [root(var) for var in statement.variables()]
 
 
 def root(var: Var) -> Var:
@@ -55,9 +39,9 @@ def root(var: Var) -> Var:
     return var
 
 
-def lives(body: list[Loop | Statement]) -> dict[Var, Life]:
+def lives(body: list[Loop | Statement]) -> dict[Var, tuple[int, int]]:
     """For every variable the numbers of the first and the last item that touch it."""
-    found: dict[Var, Life] = {}
+    found: dict[Var, tuple[int, int]] = {}
     for number, item in enumerate(body):
         for statement, _ in walk([item]):
             for var in touched(statement):
@@ -66,9 +50,17 @@ def lives(body: list[Loop | Statement]) -> dict[Var, Life]:
 
 
 def slots(
-    program: Program, axes: Axes, storage: dict[Var, Storage], nests: tuple[Parallel | Serial, ...] = ()
+    program: Program,
+    axes: Axes,
+    storage: dict[Var, Storage],
+    nests: tuple[Parallel | Serial, ...] = (),
+    needs: Mapping[Statement, list[Slot]] | None = None,
 ) -> tuple[Slot, ...]:
-    """The places of all arrays of the scratch block, lower ones first."""
+    """The parts of the scratch block, each with arrays that are never needed at once.
+
+    Arguments:
+        needs: the memory that calls work in.
+    """
     spans = lives(program.body)
     copied: set[Var] = set()
     for nest in nests:
@@ -76,61 +68,29 @@ def slots(
             place = program.body.index(nest.loop)
             spans.update({copies: (place, place) for _, copies in (*nest.totals, *nest.private)})
             copied.update(var for var, _ in nest.private)
-    arrays = [v for v, s in storage.items() if s.is_array and not v.external and v.alias is None and v not in copied]
-    lengths = [memory_bytes(v, storage[v]) for v in arrays]
-    hints = {name: axes.estimate(Size.name(name)) for length in lengths for name in names(length)}
-    return stacked(arrays, [spans[v] for v in arrays], lengths, hints)
+    pieces = [
+        (Slot((v,), (memory_bytes(v, s),)), spans[v])
+        for v, s in storage.items()
+        if s.is_array and v.role == "temporary" and v.alias is None and v not in copied and v not in program.guests
+    ]
+    for number, item in enumerate(program.body):
+        if isinstance(item, Statement):
+            pieces += [(slot, (number, number)) for slot in (needs or {}).get(item, ())]
+    pieces.sort(key=lambda piece: -max(axes.estimate(e) for e in piece[0].lengths))
+    groups: list[list[tuple[Slot, tuple[int, int]]]] = []
+    for piece in pieces:
+        free = (g for g in groups if all(_apart(piece[1], other[1]) for other in g))
+        group = next(free, None)
+        if group is None:
+            groups.append([piece])
+        else:
+            group.append(piece)
+    return tuple(_together([slot for slot, _ in group]) for group in groups)
 
 
-def stacked(
-    arrays: Sequence[Var], spans: Sequence[Life], lengths: Sequence[Extent], hints: Mapping[str, int]
-) -> tuple[Slot, ...]:
-    """Places for arrays of some lives and bytes, packed at the hinted sizes."""
-    offsets = packed(spans, [_lines(evaluate(length, hints)) for length in lengths])
-    order = sorted(range(len(arrays)), key=lambda k: (offsets[k], spans[k], k))
-    place = {k: number for number, k in enumerate(order)}
-    result: list[Slot] = []
-    for number, k in enumerate(order):
-        below = [j for j in order[:number] if _together(spans[j], spans[k])]
-        implied = {a for j in below for a in result[place[j]].above}
-        above = tuple(place[j] for j in below if place[j] not in implied)
-        result.append(Slot(arrays[k], lengths[k], above, spans[k]))
-    return tuple(result)
-
-
-def packed(spans: Sequence[Life], lengths: Sequence[int]) -> list[int]:
-    """Offsets at which arrays of some lives and lengths lie apart where they live at once.
-
-    >>> packed([(0, 1), (1, 2), (2, 3)], [64, 128, 64])
-    [0, 64, 0]
-    """
-    numbers = range(len(spans))
-    orders = (
-        sorted(numbers, key=lambda k: (-lengths[k], spans[k])),
-        sorted(numbers, key=lambda k: (spans[k][0] - spans[k][1], -lengths[k])),
-        sorted(numbers, key=lambda k: (spans[k][0], -lengths[k])),
-    )
-    tried = [_fitted(order, spans, lengths) for order in orders]
-    return min(tried, key=lambda offsets: max((offsets[k] + lengths[k] for k in numbers), default=0))
-
-
-def _fitted(order: Sequence[int], spans: Sequence[Life], lengths: Sequence[int]) -> list[int]:
-    """Each array in the smallest gap between those placed before that live at the same time, else above them."""
-    offsets = [0] * len(spans)
-    placed: list[int] = []  # by offset
-    for k in order:
-        end, best, gap = 0, -1, -1
-        for j in placed:
-            if not _together(spans[j], spans[k]):
-                continue
-            room = offsets[j] - end
-            if room >= lengths[k] and (best < 0 or room < gap):
-                best, gap = end, room
-            end = max(end, offsets[j] + lengths[j])
-        offsets[k] = end if best < 0 else best
-        placed.append(k)
-        placed.sort(key=offsets.__getitem__)
-    return offsets
+def _together(found: list[Slot]) -> Slot:
+    arrays = tuple(v for slot in found for v in slot.arrays)
+    return Slot(arrays, tuple(dict.fromkeys(e for slot in found for e in slot.lengths)))
 
 
 def memory_bytes(var: Var, storage: Storage) -> Extent:
@@ -138,31 +98,16 @@ def memory_bytes(var: Var, storage: Storage) -> Extent:
     return product((*storage.shape(var), *(var.shape[d] for d in storage.unrolled))) * ITEM_SIZES[var.dtype]
 
 
-def ends(found: Sequence[Slot], extents: Mapping[str, int]) -> list[int]:
-    """For each place the byte behind its end, at given sizes."""
-    result: list[int] = []
-    for slot in found:
-        start = max((result[k] for k in slot.above), default=0)
-        result.append(start + _lines(evaluate(slot.bytes, extents)))
-    return result
-
-
-def block_bytes(found: Sequence[Slot], extents: Mapping[str, int]) -> int:
-    """The bytes of the block at given sizes, each array in whole cache lines and one more.
+def block_bytes(found: Iterable[Slot], extents: Mapping[str, int]) -> int:
+    """The bytes of the block at given sizes, each slot in whole cache lines and one more.
 
     >>> from graphad.ir.sizes import Size
     >>> n = Size.name("n")
-    >>> a, b = Var("a", (n,), "float64"), Var("b", (3,), "float64")
-    >>> block_bytes([Slot(a, 8 * n, (), (0, 1)), Slot(b, 24, (0,), (1, 1))], {"n": 100})
-    960
+    >>> block_bytes([Slot((), (8 * n, n * n)), Slot((), (24,))], {"n": 100})
+    10240
     """
-    return max(ends(found, extents), default=0)
+    return sum(max(evaluate(e, extents) for e in slot.lengths) + 127 & -64 for slot in found)
 
 
-def _lines(count: int) -> int:
-    """Whole cache lines, and one more: equal distances modulo a page would make loads wait for stores."""
-    return count + 127 & -64
-
-
-def _together(a: Life, b: Life) -> bool:
-    return a[0] <= b[1] and b[0] <= a[1]
+def _apart(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return a[1] < b[0] or b[1] < a[0]

@@ -32,7 +32,7 @@ class Widening:
         self.storage = storage
         writers = program.writers()
         self.paths = {id(s): path for s, path in walk(program.body)}
-        found = [v for v, s in storage.items() if v.dtype == "float32" and not s.memory]
+        found = [v for v, s in storage.items() if v.dtype == "float32" and not s.memory and v.role != "state"]
         self.sums = {v: writers[v] for v in found if self._summed(v, writers.get(v, []))}
         self.count: Counter[int] = Counter()
         for var, statements in self.sums.items():

@@ -11,6 +11,7 @@ from graphad.errors import ArgumentError, DifferentiationError, describe
 from graphad.ir.graph import Graph
 from graphad.ir.types import as_shape
 from graphad.ir.variable import Variable
+from graphad.plan.eliminate import eliminated_jacobian
 from graphad.plan.maps import batched_rows, find_rows, place, scattered
 from graphad.plan.modes import Decision, Mode, Plan, choose_mode, differentiated
 from graphad.plan.segments import compose, composed_jacobian, decisions
@@ -29,18 +30,22 @@ def planned_jacobian(
 ) -> Planned:
     """The derivative graph of dense Jacobians and what was decided about it.
 
-    A map is differentiated row by row. Otherwise the graph is composed of segments where that saves more than a tenth
-    of the multiplications of the better uniform mode, or where `force` names modes of segments; else forward or reverse
-    as a whole by the number of sweeps, or as `mode` says.
+    A map is differentiated row by row, a graph of few scalars by vertex elimination. Otherwise the graph is composed
+    of segments where that saves more than a tenth of the multiplications of the better uniform mode, or where `force`
+    names modes of segments; else forward or reverse as a whole by the number of sweeps, or as `mode` says.
 
     Raises `ArgumentError` where both `mode` and `force` are given, or `force` names no segment.
     """
     if mode is not None and force:
         raise ArgumentError(describe("`mode` and `force` are both given", fix="`mode` is for the graph as a whole"))
-    rows = None if mode is not None or force or len(graph.nodes) > LARGEST else find_rows(graph, wrt, of)
+    free = mode is None and not force and len(graph.nodes) <= LARGEST
+    rows = find_rows(graph, wrt, of) if free else None
     if rows is not None:
         return _dense(graph, wrt, of, rows)
-    if force or (mode is None and len(graph.nodes) <= LARGEST):
+    eliminated = eliminated_jacobian(graph, wrt, of) if free else None
+    if eliminated is not None:
+        return eliminated.graph, Plan((eliminated.decision,), graph)
+    if force or free:
         composition = compose(graph, wrt, of, force)
         if force or composition.pays:
             return composed_jacobian(graph, composition, wrt, of), Plan(decisions(graph, composition, wrt, of), graph)

@@ -14,6 +14,7 @@ from graphad.analysis.cost import TYPICAL
 from graphad.ir import sizes
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent
+from graphad.ir.views import view
 
 Mode = Literal["forward", "reverse"]
 
@@ -61,6 +62,9 @@ class Plan:
     def segments(self) -> tuple[Decision, ...]:
         """The decisions about parts of the graph: those that name nodes."""
         return tuple(decision for decision in self.decisions if decision.nodes)
+
+    def _repr_html_(self) -> str:
+        return str(view("plan_html", self))
 
 
 def choose_mode(graph: Graph, wrt: Sequence[str], of: Sequence[str], mode: Mode | None = None) -> Decision:

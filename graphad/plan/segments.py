@@ -148,7 +148,7 @@ def compose(
         force: modes of segments, by `"segment 1"` and so on.
     """
     sources, targets = [graph.inputs[n] for n in wrt], [graph.outputs[n] for n in of]
-    _check_dependence(graph, wrt, of)
+    check_dependence(graph, wrt, of)
     segments, at = segments_of(graph, sources, targets), typical_sizes(graph)
     names = [f"segment {i}" for i in range(1, len(segments) + 1)]
     for name, mode in (force or {}).items():
@@ -173,7 +173,8 @@ def compose(
     return Composition(segments, tuple(factors), best_tree(factors), forward, reverse)
 
 
-def _check_dependence(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> None:
+def check_dependence(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> None:
+    """Raise `DifferentiationError` where an output does not depend on an input."""
     for output in of:
         for name in wrt:
             target = graph.outputs[output]

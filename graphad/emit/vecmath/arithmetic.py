@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from graphad.emit.vecmath.bits import _copysign, _fabs, _floor, _fma, _maximum, _minimum, _rare_fmod, _select, _trunc
-from graphad.emit.vecmath.decorators import elementary
+from graphad.emit.vecmath.decorators import branching
 from graphad.emit.vecmath.exp_log import INFINITY
+from graphad.emit.vecmath.tracing import elementary, elementary_of_any
 
 
-@elementary
 def _fmod(x: float, y: float) -> float:
     """The remainder with the sign of x, exactly; the rare large quotients go to the C library."""
     quotient = _trunc(x / y)
@@ -40,25 +40,25 @@ def floordiv(x: float, y: float) -> float:
     return _select(y == 0.0, x / y, below)
 
 
-@elementary
+@branching
 def floordiv_int(x: int, y: int) -> int:
     """The largest integer not above x / y; 0 for y = 0."""
     return x // y
 
 
-@elementary
+@branching
 def remainder_int(x: int, y: int) -> int:
     """The remainder with the sign of the divisor; 0 for y = 0."""
     return x % y
 
 
-@elementary
+@elementary_of_any
 def maximum(x: float, y: float) -> float:
     """The larger of two numbers of one type; NaN if either is."""
     return _maximum(x, y)
 
 
-@elementary
+@elementary_of_any
 def minimum(x: float, y: float) -> float:
     """The smaller of two numbers of one type; NaN if either is."""
     return _minimum(x, y)

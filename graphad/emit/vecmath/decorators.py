@@ -10,10 +10,11 @@ from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+# For what can not be traced.
 # Numba hands an option that is not given down from the caller: the caller's `reassoc` would undo the rounding tricks.
 OPTIONS = {"forceinline": True, "error_model": "numpy", "fastmath": False}
 # Only compiled code calls these functions; the wrappers for Python would cost a third of the time to compile.
 OPTIONS |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-elementary = cast(Callable[[Function], Function], njit(**OPTIONS))  # type: ignore[call-overload]
+branching = cast(Callable[[Function], Function], njit(**OPTIONS))  # type: ignore[call-overload]
 intrinsic = cast(Callable[[Callable[..., Any]], Callable[..., Any]], numba.extending.intrinsic)

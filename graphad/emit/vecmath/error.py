@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from graphad.emit.vecmath.bits import _copysign, _fabs, _fma, _polynomial, _select
-from graphad.emit.vecmath.decorators import elementary
 from graphad.emit.vecmath.exp_log import _exp_parts, _scale, exp
+from graphad.emit.vecmath.tracing import elementary
 
 # erf(x) = x + x p(x^2) for |x| <= 1: error 2^-55.9.
 ERF_SMALL = (

@@ -20,7 +20,7 @@ from graphad.emit.vecmath.bits import (
     _select,
     _shift_right,
 )
-from graphad.emit.vecmath.decorators import elementary
+from graphad.emit.vecmath.tracing import elementary
 
 INFINITY = math.inf
 NAN = math.nan
@@ -81,13 +81,11 @@ LOG = (
 )
 
 
-@elementary
 def _power_of_two(n: float) -> float:
     """2^n for an integer -1022 <= n <= 1023."""
     return _from_bits(_bits(n + ROUND_BIASED) << 52)
 
 
-@elementary
 def _scale(p: float, n: float) -> float:
     """P 2^n in two steps, so that the result may be subnormal or infinite."""
     half = _fma(n, 0.5, ROUND_BIASED)
@@ -95,7 +93,6 @@ def _scale(p: float, n: float) -> float:
     return p * _from_bits(_bits(half) << 52) * _power_of_two(rest)
 
 
-@elementary
 def _exp_parts(x: float, low: float) -> tuple[float, float]:
     """P and n with e^(x + low) = p 2^n, for |x| < 2^40."""
     n = _rint(x * LOG2_E)
@@ -106,7 +103,6 @@ def _exp_parts(x: float, low: float) -> tuple[float, float]:
     return 1.0 + (r + _fma(r * r, _polynomial(r, EXP), tail)), n
 
 
-@elementary
 def _exp_sum(x: float, low: float) -> float:
     """e^(x + low) for |low| much less than 1."""
     x = _select(x > 710.0, 710.0, x)
@@ -137,7 +133,6 @@ def exp2(x: float) -> float:
     return _scale(1.0 + (r + _fma(r * r, _polynomial(r, EXP), tail)), n)
 
 
-@elementary
 def _expm1_parts(x: float, places: float) -> tuple[float, float]:
     """(e^x - 1) / 2^places as an unevaluated sum of two numbers."""
     n = _rint(x * LOG2_E)
@@ -145,7 +140,7 @@ def _expm1_parts(x: float, places: float) -> tuple[float, float]:
     r = _fma(n, -LN2_LOW, first)
     tail = _fma(r * r, _polynomial(r, EXPM1), _fma(n, -LN2_LOW, first - r))
     scale = _power_of_two(n - places)
-    whole = scale - _power_of_two(-places)
+    whole = scale - 2.0**-places
     part = scale * r
     high = whole + part
     low = _fma(scale, tail, (whole - high) + part)
@@ -161,7 +156,6 @@ def expm1(x: float) -> float:
     return _select(_fabs(x) < 1e-17, x, 2.0 * _expm1_parts(bounded, 1.0)[0])
 
 
-@elementary
 def _split(x: float) -> tuple[float, float]:
     """E and f with x = 2^e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for finite x > 0."""
     subnormal = x < 2.2250738585072014e-308
@@ -171,14 +165,12 @@ def _split(x: float) -> tuple[float, float]:
     return e, _from_bits((i & MANTISSA) + HALF_ROOT) - 1.0
 
 
-@elementary
 def _log_limits(x: float, y: float) -> float:
     """Y, the logarithm of x, with the limits at 0 and infinity and NaN for x < 0."""
     y = _select(x < INFINITY, y, x)
     return _select(x > 0.0, y, _select(x == 0.0, -INFINITY, NAN))
 
 
-@elementary
 def _log_tail(f: float, square: float) -> float:
     """log(1 + f) - f + square, where square = f^2 / 2."""
     s = f / (2.0 + f)
@@ -195,7 +187,6 @@ def log(x: float) -> float:
     return _log_limits(x, _fma(e, LN2_SHORT, f - (square - tail)))
 
 
-@elementary
 def _log_pair(f: float) -> tuple[float, float]:
     """log(1 + f) as an unevaluated sum of two numbers, with some 60 bits."""
     square = 0.5 * f * f
@@ -226,7 +217,6 @@ def log10(x: float) -> float:
     return _log_limits(x, total + (((whole - total) + product) + _fma(e, LOG10_2_SHORT_LOW, tail)))
 
 
-@elementary
 def _log1p_sum(x: float, low: float) -> float:
     """log(1 + x + low) for x > -1 and |low| much less than |x|."""
     u = 1.0 + x

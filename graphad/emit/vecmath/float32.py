@@ -7,6 +7,8 @@ comes out errs by hardly more than half a unit. Functions without a short form r
 
 from __future__ import annotations
 
+import numpy as np
+
 from graphad.emit.vecmath.arithmetic import floordiv, remainder
 from graphad.emit.vecmath.bits import (
     _bits,
@@ -28,7 +30,7 @@ from graphad.emit.vecmath.bits import (
     _trunc,
     _wide,
 )
-from graphad.emit.vecmath.decorators import elementary
+from graphad.emit.vecmath.decorators import branching
 from graphad.emit.vecmath.error import erfc
 from graphad.emit.vecmath.exp_log import (
     EXPONENT_TO_FLOAT,
@@ -47,6 +49,7 @@ from graphad.emit.vecmath.exp_log import (
 from graphad.emit.vecmath.gamma import digamma, lgamma, polygamma
 from graphad.emit.vecmath.hyperbolic import acosh, asinh, atanh
 from graphad.emit.vecmath.power import cbrt
+from graphad.emit.vecmath.tracing import elementary_f32
 from graphad.emit.vecmath.trigonometric import HALF_PI, HALF_PI_LOW, PI, TWO_OVER_PI, acos, asin
 
 # e^r = 1 + r + r^2 q(r), |r| <= ln(2)/2: error 2^-28 of e^r, for float32 arithmetic; 2^-37 of e^r - 1.
@@ -123,7 +126,7 @@ ERF_LARGE_SHORT = (
 )
 
 
-@elementary
+@elementary_f32
 def exp_f32(x: float) -> float:
     """`exp` of a float32, in float32."""
     x = _select(x > 89.0, 89.0, x)
@@ -135,14 +138,13 @@ def exp_f32(x: float) -> float:
     return _fma(p, 1.0, 1.0) * _power_of_two_f32(half) * _power_of_two_f32(n - half)
 
 
-@elementary
+@elementary_f32
 def sigmoid_f32(x: float) -> float:
     """`sigmoid` of a float32, in float32."""
     e = exp_f32(-_fabs(x))
     return _select(x >= 0.0, 1.0, e) / _fma(e, 1.0, 1.0)
 
 
-@elementary
 def _expm1_short(x: float) -> tuple[float, float]:
     """2^n and e^x - 1, for |x| < 700."""
     n = _rint(x * LOG2_E)
@@ -151,7 +153,6 @@ def _expm1_short(x: float) -> tuple[float, float]:
     return scale, _fma(scale, _fma(r * r, _polynomial(r, EXP_SHORT), r), scale - 1.0)
 
 
-@elementary
 def _exp_short(x: float) -> float:
     """e^x for |x| < 700."""
     n = _rint(x * LOG2_E)
@@ -159,7 +160,6 @@ def _exp_short(x: float) -> float:
     return _fma(r * r, _polynomial(r, EXP_SHORT), r + 1.0) * _power_of_two(n)
 
 
-@elementary
 def _bounded(x: float, largest: float) -> float:
     """A float32 as a float64 in [-largest, largest]."""
     wide = _wide(x)
@@ -167,7 +167,7 @@ def _bounded(x: float, largest: float) -> float:
     return _select(wide < -largest, -largest, wide)
 
 
-@elementary
+@elementary_f32
 def exp2_f32(x: float) -> float:
     """`exp2` of a float32."""
     x = _bounded(x, 200.0)
@@ -176,34 +176,33 @@ def exp2_f32(x: float) -> float:
     return _narrow(_fma(r * r, _polynomial(r, EXP_SHORT), r + 1.0) * _power_of_two(n))
 
 
-@elementary
+@elementary_f32
 def expm1_f32(x: float) -> float:
     """`expm1` of a float32."""
     return _select(_fabs(x) < 1e-9, x, _narrow(_expm1_short(_bounded(x, 100.0))[1]))
 
 
-@elementary
+@elementary_f32
 def sinh_f32(x: float) -> float:
     """`sinh` of a float32."""
     rise = _expm1_short(_fabs(_bounded(x, 100.0)))[1]
     return _copysign(_narrow(0.5 * (rise + rise / (rise + 1.0))), x)
 
 
-@elementary
+@elementary_f32
 def cosh_f32(x: float) -> float:
     """`cosh` of a float32."""
     e = _exp_short(_bounded(x, 100.0))
     return _narrow(0.5 * (e + 1.0 / e))
 
 
-@elementary
+@elementary_f32
 def tanh_f32(x: float) -> float:
     """`tanh` of a float32."""
     rise = _expm1_short(2.0 * _fabs(_bounded(x, 20.0)))[1]
     return _copysign(_narrow(rise / (rise + 2.0)), x)
 
 
-@elementary
 def _log_short(x: float, below: float) -> float:
     """log(x) for a normal float64 x > 0, where x - 1 = below with all its digits."""
     i = _bits(x) + ONE_LESS_HALF_ROOT
@@ -215,28 +214,28 @@ def _log_short(x: float, below: float) -> float:
     return _fma(e, LN2, _fma(s * z, _polynomial(z, LOG_SHORT), s + s))
 
 
-@elementary
+@elementary_f32
 def log_f32(x: float) -> float:
     """`log` of a float32."""
     wide = _wide(x)
     return _narrow(_log_limits(wide, _log_short(wide, wide - 1.0)))
 
 
-@elementary
+@elementary_f32
 def log2_f32(x: float) -> float:
     """`log2` of a float32."""
     wide = _wide(x)
     return _narrow(_log_limits(wide, _log_short(wide, wide - 1.0) * LOG2_E))
 
 
-@elementary
+@elementary_f32
 def log10_f32(x: float) -> float:
     """`log10` of a float32."""
     wide = _wide(x)
     return _narrow(_log_limits(wide, _log_short(wide, wide - 1.0) * LOG10_E))
 
 
-@elementary
+@elementary_f32
 def log1p_f32(x: float) -> float:
     """`log1p` of a float32."""
     wide = _wide(x)
@@ -244,20 +243,19 @@ def log1p_f32(x: float) -> float:
     return _select(_fabs(x) < 1e-9, x, y)
 
 
-@elementary
 def _log1p_exp_short(x: float) -> float:
     """log(1 + e^-|x|)."""
     e = _exp_short(-_fabs(x))
     return _log_short(1.0 + e, e)
 
 
-@elementary
+@elementary_f32
 def softplus_f32(x: float) -> float:
     """`softplus` of a float32."""
     return _narrow(_maximum(_wide(x), 0.0) + _log1p_exp_short(_bounded(x, 600.0)))
 
 
-@elementary
+@elementary_f32
 def logaddexp_f32(a: float, b: float) -> float:
     """`logaddexp` of two float32."""
     difference = _fabs(_select(a == b, 0.0, _wide(a) - _wide(b)))
@@ -265,7 +263,6 @@ def logaddexp_f32(a: float, b: float) -> float:
     return _narrow(_wide(_maximum(a, b)) + _log1p_exp_short(difference))
 
 
-@elementary
 def _wave_short(x: float, turn: int) -> float:
     """The sine of x plus `turn` right angles."""
     rounded = _fma(x, TWO_OVER_PI, ROUND)
@@ -278,28 +275,28 @@ def _wave_short(x: float, turn: int) -> float:
     return _from_bits(_bits(value) ^ ((q & 2) << 62))
 
 
-@elementary
+@elementary_f32
 def sin_f32(x: float) -> float:
     """`sin` of a float32."""
     wide = _wide(x)
     return _select(x == 0.0, x, _narrow(_rare_sin(_wave_short(wide, 0), wide)))
 
 
-@elementary
+@elementary_f32
 def cos_f32(x: float) -> float:
     """`cos` of a float32."""
     wide = _wide(x)
     return _narrow(_rare_cos(_wave_short(wide, 1), wide))
 
 
-@elementary
+@elementary_f32
 def tan_f32(x: float) -> float:
     """`tan` of a float32."""
     wide = _wide(x)
     return _select(x == 0.0, x, _narrow(_rare_tan(_wave_short(wide, 0) / _wave_short(wide, 1), wide)))
 
 
-@elementary
+@elementary_f32
 def atan2_f32(y: float, x: float) -> float:
     """`atan2` of two float32."""
     a = _fabs(_wide(y))
@@ -316,7 +313,7 @@ def atan2_f32(y: float, x: float) -> float:
     return _copysign(_narrow(angle), y)
 
 
-@elementary
+@elementary_f32
 def atan_f32(x: float) -> float:
     """`atan` of a float32."""
     a = _fabs(_wide(x))
@@ -327,7 +324,7 @@ def atan_f32(x: float) -> float:
     return _copysign(_narrow(_select(steep, HALF_PI - angle, angle)), x)
 
 
-@elementary
+@elementary_f32
 def erf_f32(x: float) -> float:
     """`erf` of a float32."""
     a = _fabs(_bounded(x, 4.0))
@@ -336,7 +333,7 @@ def erf_f32(x: float) -> float:
     return _copysign(_narrow(_select(a < 1.0, small, large)), x)
 
 
-@elementary
+@elementary_f32
 def pow_f32(x: float, y: float) -> float:
     """`pow` of two float32."""
     wide = _wide(x)
@@ -350,11 +347,11 @@ def pow_f32(x: float, y: float) -> float:
     half = 0.5 * power
     odd = whole & (_rint(half) != half)
     value = _select(odd, _copysign(value, wide), value)
-    value = _select((wide < 0.0) & (a < INFINITY) & (not whole), NAN, value)
+    value = _select((wide < 0.0) & (a < INFINITY) & (whole ^ True), NAN, value)
     return _narrow(_select((power == 0.0) | (wide == 1.0), 1.0, value))
 
 
-@elementary
+@elementary_f32
 def hypot_f32(x: float, y: float) -> float:
     """`hypot` of two float32."""
     a = _fabs(_wide(x))
@@ -362,73 +359,73 @@ def hypot_f32(x: float, y: float) -> float:
     return _narrow(_select((a == INFINITY) | (b == INFINITY), INFINITY, _sqrt(_fma(a, a, b * b))))
 
 
-@elementary
+@elementary_f32
 def acos_f32(x: float) -> float:
     """`acos` of a float32."""
     return _narrow(acos(_wide(x)))
 
 
-@elementary
+@elementary_f32
 def acosh_f32(x: float) -> float:
     """`acosh` of a float32."""
     return _narrow(acosh(_wide(x)))
 
 
-@elementary
+@elementary_f32
 def asin_f32(x: float) -> float:
     """`asin` of a float32."""
     return _narrow(asin(_wide(x)))
 
 
-@elementary
+@elementary_f32
 def asinh_f32(x: float) -> float:
     """`asinh` of a float32."""
     return _narrow(asinh(_wide(x)))
 
 
-@elementary
+@elementary_f32
 def atanh_f32(x: float) -> float:
     """`atanh` of a float32."""
     return _narrow(atanh(_wide(x)))
 
 
-@elementary
+@elementary_f32
 def cbrt_f32(x: float) -> float:
     """`cbrt` of a float32."""
     return _narrow(cbrt(_wide(x)))
 
 
-@elementary
-def digamma_f32(x: float) -> float:
+@branching
+def digamma_f32(x: float) -> np.float32:
     """`digamma` of a float32."""
-    return _narrow(digamma(_wide(x)))
+    return np.float32(digamma(np.float64(x)))
 
 
-@elementary
+@elementary_f32
 def erfc_f32(x: float) -> float:
     """`erfc` of a float32."""
     return _narrow(erfc(_wide(x)))
 
 
-@elementary
-def lgamma_f32(x: float) -> float:
+@branching
+def lgamma_f32(x: float) -> np.float32:
     """`lgamma` of a float32."""
-    return _narrow(lgamma(_wide(x)))
+    return np.float32(lgamma(np.float64(x)))
 
 
-@elementary
+@elementary_f32
 def floordiv_f32(x: float, y: float) -> float:
     """`floordiv` of two float32."""
     return _narrow(floordiv(_wide(x), _wide(y)))
 
 
-@elementary
+@elementary_f32
 def remainder_f32(x: float, y: float) -> float:
     """`remainder` of two float32."""
     return _narrow(remainder(_wide(x), _wide(y)))
 
 
-@elementary
-def polygamma_f32(n: int, x: float) -> float:
+@branching
+def polygamma_f32(n: int, x: float) -> np.float32:
     """`polygamma` of a float32."""
-    return _narrow(polygamma(n, _wide(x)))
+    return np.float32(polygamma(n, np.float64(x)))

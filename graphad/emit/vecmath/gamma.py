@@ -6,7 +6,8 @@ from __future__ import annotations
 import math
 
 from graphad.emit.vecmath.bits import _rint
-from graphad.emit.vecmath.decorators import elementary
+from graphad.emit.vecmath.decorators import branching
+from graphad.emit.vecmath.tracing import elementary
 
 # ψ(x) ~ log x - 1/(2x) - Σ B_2k / (2k x^2k): the numbers B_2k / (2k).
 DIGAMMA_ASYMPTOTIC = (
@@ -35,12 +36,18 @@ MACLAURIN = (
 
 
 @elementary
+def _nearest(x: float) -> float:
+    """The nearest integer, ties to even."""
+    return _rint(x)
+
+
+@branching
 def lgamma(x: float) -> float:
     """log |Γ(x)|; -inf at -inf as in SciPy."""
     return x if x == -math.inf else math.lgamma(x)
 
 
-@elementary
+@branching
 def _digamma_right(x: float) -> float:
     """ψ(x) for x > 0: the recurrence up to 10, then the asymptotic series."""
     shift = 0.0
@@ -54,7 +61,7 @@ def _digamma_right(x: float) -> float:
     return math.log(x) - 0.5 / x - series - shift
 
 
-@elementary
+@branching
 def digamma(x: float) -> float:
     """ψ(x), the derivative of log Γ(x); NaN at the poles, ∓inf at ±0."""
     if x > 0.0:
@@ -62,13 +69,13 @@ def digamma(x: float) -> float:
     if x == 0.0:
         return -1.0 / x
     # From the nearest integer, so that the digits survive beside a pole.
-    fraction = x - _rint(x)
+    fraction = x - _nearest(x)
     if fraction == 0.0 or x - x != 0.0:
         return math.nan
     return _digamma_right(1.0 - x) - math.pi / math.tan(math.pi * fraction)
 
 
-@elementary
+@branching
 def _hurwitz(s: float, x: float) -> float:
     """ζ(s, x) = Σ (k + x)^-s for x > 0, s >= 2: ten terms, then Euler and Maclaurin."""
     total = 0.0
@@ -84,7 +91,7 @@ def _hurwitz(s: float, x: float) -> float:
     return total
 
 
-@elementary
+@branching
 def polygamma(n: int, x: float) -> float:
     """The n-th derivative of ψ at x, n >= 0; the poles at 0, -1, … give inf."""
     if n == 0:

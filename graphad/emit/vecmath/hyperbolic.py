@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from graphad.emit.vecmath.bits import _copysign, _fabs, _fma, _select, _sqrt
-from graphad.emit.vecmath.decorators import elementary
 from graphad.emit.vecmath.exp_log import INFINITY, LN2, NAN, _expm1_parts, _log1p_sum
+from graphad.emit.vecmath.tracing import elementary
 
 
 @elementary

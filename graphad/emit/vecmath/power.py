@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from graphad.emit.vecmath.bits import _copysign, _fabs, _floor, _fma, _polynomial, _rint, _select, _sqrt
-from graphad.emit.vecmath.decorators import elementary
 from graphad.emit.vecmath.exp_log import (
     INFINITY,
     LN2_SHORT,
@@ -14,6 +13,7 @@ from graphad.emit.vecmath.exp_log import (
     _power_of_two,
     _split,
 )
+from graphad.emit.vecmath.tracing import elementary
 
 # log((1+s)/(1-s)) = 2s + s z (2/3 + z p(z)), z = s^2, |s| <= 0.1716: error 2^-66.3 of the logarithm.
 LOG_PAIR = (
@@ -38,7 +38,6 @@ INVERSE_CBRT = (
 )
 
 
-@elementary
 def _log_double(x: float) -> tuple[float, float]:
     """log x for finite x > 0 as a sum of two numbers, with some 65 bits."""
     e, f = _split(x)
@@ -76,7 +75,7 @@ def pow(x: float, y: float) -> float:
     half = 0.5 * y
     odd = whole & (_rint(half) != half)
     value = _select(odd, _copysign(value, x), value)
-    value = _select((x < 0.0) & (a < INFINITY) & (not whole), NAN, value)
+    value = _select((x < 0.0) & (a < INFINITY) & (whole ^ True), NAN, value)
     return _select((y == 0.0) | (x == 1.0), 1.0, value)
 
 

@@ -15,18 +15,24 @@ from typing import NamedTuple
 
 from graphad.errors import GraphError, describe
 
-FAMILIES = ("bits", "exp_log", "trigonometric", "power", "hyperbolic", "error", "gamma", "arithmetic", "float32")
+FAMILIES = (
+    "tracing", "bits", "exp_log", "trigonometric", "power", "hyperbolic", "error", "gamma", "arithmetic", "float32",
+)  # fmt: skip
 
 HEADER = """\
+import inspect
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import extending
 from numba.extending import intrinsic
 
-elementary = njit(
+branching = njit(
     forceinline=True, error_model="numpy", fastmath=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
 )
 """
@@ -54,7 +60,7 @@ def _shortened(node: ast.stmt, lines: list[str]) -> str:
 
 
 def _defined_name(node: ast.stmt) -> str | None:
-    if isinstance(node, ast.FunctionDef):
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return node.name
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
         return node.targets[0].id

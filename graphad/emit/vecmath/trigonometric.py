@@ -16,8 +16,8 @@ from graphad.emit.vecmath.bits import (
     _select,
     _sqrt,
 )
-from graphad.emit.vecmath.decorators import elementary
 from graphad.emit.vecmath.exp_log import INFINITY, ROUND
+from graphad.emit.vecmath.tracing import elementary
 
 TWO_OVER_PI = 0.6366197723675814
 PI = 3.141592653589793
@@ -80,7 +80,6 @@ TAN_EIGHTH_PI = 0.41421356237309503
 TAN_THREE_EIGHTHS_PI = 2.414213562373095
 
 
-@elementary
 def _quadrant(x: float) -> tuple[int, float, float]:
     """Q, r and its rest with x = q pi/2 + r + rest and |r| <= pi/4, by Cody and Waite's scheme with fused products."""
     rounded = _fma(x, TWO_OVER_PI, ROUND)
@@ -94,14 +93,12 @@ def _quadrant(x: float) -> tuple[int, float, float]:
     return _bits(rounded), r, error - _fma(n, HALF_PI_LOWEST, _fma(n, HALF_PI_LOW, -product))
 
 
-@elementary
 def _sine_tail(r: float, rest: float) -> float:
     """sin(r + rest) - r."""
     z = r * r
     return _fma(r * z, _polynomial(z, SIN), _fma(-0.5 * z, rest, rest))
 
 
-@elementary
 def _cosine_parts(r: float, rest: float) -> tuple[float, float]:
     """cos(r + rest) as a sum of two numbers."""
     z = r * r
@@ -109,7 +106,6 @@ def _cosine_parts(r: float, rest: float) -> tuple[float, float]:
     return high, _fma(-0.5, z, 1.0 - high) + _fma(z * z, _polynomial(z, COS), -r * rest)
 
 
-@elementary
 def _wave(q: int, r: float, rest: float) -> float:
     """The sine of r + rest plus q right angles."""
     sine = r + _sine_tail(r, rest)
@@ -152,7 +148,6 @@ def tan(x: float) -> float:
     return _rare_tan(_select(x == 0.0, x, value), x)
 
 
-@elementary
 def _arcsine_parts(x: float) -> tuple[float, float, float]:
     """T, its rest and p with arcsin t = t + t p, where t is |x| up to 1/2, then sqrt((1 - |x|) / 2)."""
     a = _fabs(x)
@@ -187,7 +182,6 @@ def acos(x: float) -> float:
     return high + (_fma(factor, t, base - high) + _fma(factor, tail, base_low))
 
 
-@elementary
 def _angle(top: float, top_low: float, bottom: float, bottom_low: float, base: float, base_low: float) -> float:
     """The angle base + arctan(top / bottom) for a quotient up to tan(pi/8), all in two parts."""
     inverse = 1.0 / bottom

@@ -1,0 +1,189 @@
+"""The page of a compiled function or a graph: drawn graphs to click through, and all tables; one file without links."""
+
+from __future__ import annotations
+
+import json
+import linecache
+import re
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from graphad.analysis.cost import node_flops, typical_sizes
+from graphad.ir.graph import Graph
+from graphad.ir.sizes import evaluate
+from graphad.ir.text import label, node_text
+from graphad.plan.modes import Decision, Plan
+from graphad.report.drawing import FAMILIES, Drawing, family, graph_drawing, segment_of, shortened
+from graphad.report.groups import Group, grouped, overview
+from graphad.report.layout import Layout
+from graphad.report.markup import html_table
+from graphad.report.sections import candidates, counts, sections
+from graphad.report.svg import box, edge, inside, lay_out, template
+
+if TYPE_CHECKING:
+    from graphad.compile import CompiledFunction
+
+FLAT = 400  # nodes that are drawn one by one besides in parts
+OPENABLE = 8_000  # nodes of a graph whose parts can be opened; larger ones would make files of many megabytes
+FEW = 120  # nodes that are shown one by one at first
+LONGEST = 300  # characters of a node's text
+
+
+class Canvas(NamedTuple):
+    """One graph of the page: what the list of graphs says, its SVG, and what the script needs to know."""
+
+    title: str
+    markup: str
+    data: dict[str, Any]
+
+
+def function_page(function: CompiledFunction) -> str:
+    """The page of a compiled function: `explain(format="html")`."""
+    plan, canvases = function.plan, list[Canvas]()
+    if plan.graph is not None:
+        canvases.append(canvas(f"{plan.graph.name}: what was differentiated", plan.graph, plan))
+    what = "derivative after passes" if plan.graph is not None else "after passes"
+    canvases.append(canvas(f"{function.name}: {what}", function.optimized))
+    for drawn in dict.fromkeys(graph for graph in (plan.graph, function.optimized) if graph is not None):
+        canvases += [canvas(title, body) for title, body in nested(drawn)]
+    tables = []
+    about, decided, *more = sections(function, passes=True, loops=True)
+    for number, section in enumerate((decided, about, *more)):
+        keys = tuple(f"d{k}" for k in range(len(plan.decisions))) if section.title == "plan" else ()
+        opened = " open" if number <= 1 else ""
+        tables.append(
+            f"<details{opened}><summary>{escape(section.title)}</summary>{html_table(section, keys)}</details>"
+        )
+    return _page(function.name, repr(function), canvases, tables, plan)
+
+
+def graph_page(graph: Graph) -> str:
+    """The page of a graph alone: `graph.draw("graph.html")`."""
+    canvases = [canvas(graph.name, graph), *(canvas(title, body) for title, body in nested(graph))]
+    text = f"<details open><summary>text</summary><pre>{escape(shortened(str(graph), 200_000))}</pre></details>"
+    return _page(graph.name, repr(graph), canvases, [text], Plan())
+
+
+def nested(graph: Graph) -> Iterable[tuple[str, Graph]]:
+    """The graphs inside operations, such as the bodies of loops, with what they are."""
+    for node_id, node in enumerate(graph.nodes):
+        for name, value in node.params:
+            if isinstance(value, Graph):
+                yield f"{graph.name}: {name} of {node.op} {label(graph, node_id)}", value
+                yield from nested(value)
+
+
+def canvas(title: str, graph: Graph, plan: Plan | None = None) -> Canvas:
+    """A graph, all nodes and in parts."""
+    groups = grouped(graph, plan)
+    drawing = overview(graph, groups)
+    layout = lay_out(drawing)
+    views = []
+    inner = {group.key: graph_drawing(graph, plan, group.nodes) for group in groups}
+    if len(graph.nodes) > OPENABLE:
+        inner = {}
+    whole = graph_drawing(graph, plan)
+    flat = len(whole.marks) <= FLAT
+    size = (0.0, 0.0)
+    if flat:
+        placed = lay_out(whole)
+        size = placed.width, placed.height
+        views.append(f'<g class="view" data-view="flat">{inside(whole, placed, focus=True)}</g>')
+    views.append(f'<g class="view" data-view="parts">{_parts(drawing, layout, inner)}</g>')
+    data = {
+        "flat": size,
+        "parts": _geometry(drawing, layout),
+        "start": "flat" if flat and len(whole.marks) <= FEW else "parts",
+        "nodes": _nodes(graph, plan),
+        "groups": {group.key: _group(group, plan) for group in groups},
+        "legend": [(name, FAMILIES[name]) for name in whole.legend],
+    }
+    return Canvas(title, "".join(views), data)
+
+
+def _parts(drawing: Drawing, layout: Layout, inner: Mapping[str, Drawing]) -> str:
+    """The overview, each part with its hidden inside."""
+    lines = [edge(drawing, k, layout.routes[k]) for k in range(len(drawing.edges))]
+    for mark, at in zip(drawing.marks, layout.centres, strict=True):
+        text = box(mark, at, focus=True)
+        if mark.key in inner:
+            placed = lay_out(inner[mark.key])
+            size = f'data-width="{placed.width:.0f}" data-height="{placed.height:.0f}"'
+            contents = f'<g class="inner" {size}>{inside(inner[mark.key], placed, focus=True)}</g>'
+            text = text.removesuffix("</g>") + contents + "</g>"
+        lines.append(text)
+    return "\n".join([*lines, '<path class="heads" d=""/>'])
+
+
+def _geometry(drawing: Drawing, layout: Layout) -> dict[str, Any]:
+    """Where the overview's marks and edges are, for the script to make room when parts are opened."""
+    marks = [
+        (mark.key, round(at.x, 1), round(at.y, 1), layer, *mark.size)
+        for mark, at, layer in zip(drawing.marks, layout.centres, layout.layers, strict=True)
+    ]
+    edges = [
+        (a, b, [[round(p.x, 1), round(p.y, 1)] for p in route])
+        for (a, b), route in zip(drawing.edges, layout.routes, strict=True)
+    ]
+    return {"size": (layout.width, layout.height), "marks": marks, "edges": edges}
+
+
+def _nodes(graph: Graph, plan: Plan | None) -> dict[str, Any]:
+    """What the page says about each node."""
+    users, sizes = graph.users(), typical_sizes(graph)
+    number = {decision: k for k, decision in enumerate(plan.decisions)} if plan is not None else {}
+    decided = segment_of(plan)
+    found = {}
+    for node_id, node in enumerate(graph.nodes):
+        entry: dict[str, Any] = {
+            "text": shortened(node_text(graph, node_id), LONGEST),
+            "op": node.op,
+            "type": str(node.type),
+            "args": [f"n{a}" for a in node.args],
+            "users": [f"n{u}" for u in dict.fromkeys(users[node_id])],
+            "flops": evaluate(node_flops(graph, node_id), sizes),
+        }
+        if node.source is not None:
+            entry["at"] = str(node.source)
+            entry["code"] = linecache.getline(node.source.filename, node.source.line).strip()
+        if node_id in decided:
+            entry["decision"] = number[decided[node_id]]
+        found[f"n{node_id}"] = entry
+    return found
+
+
+def _group(group: Group, plan: Plan | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"label": group.label, "nodes": [f"n{v}" for v in group.nodes]}
+    if group.decision is not None and plan is not None:
+        entry["decision"] = plan.decisions.index(group.decision)
+    return entry
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    return {
+        "subject": decision.subject,
+        "choice": decision.choice,
+        "family": family(decision.choice),
+        "counts": counts(decision),
+        "reason": decision.reason,
+        "threshold": decision.threshold,
+        "candidates": candidates(decision),
+    }
+
+
+def _page(name: str, signature: str, canvases: list[Canvas], tables: list[str], plan: Plan) -> str:
+    """The template filled in; the script reads its data from JSON in the page."""
+    data = {"canvases": [c.data for c in canvases], "decisions": [_decision(d) for d in plan.decisions]}
+    figures = "".join(f'<g class="canvas" data-number="{k}">{c.markup}</g>' for k, c in enumerate(canvases))
+    parts = {
+        "title": escape(name),
+        "signature": escape(signature),
+        "choices": "".join(f'<option value="{k}">{escape(c.title)}</option>' for k, c in enumerate(canvases)),
+        "style": template("drawing.css") + template("page.css"),
+        "figures": figures,
+        "tables": "\n".join(tables),
+        "data": json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
+        "script": template("page.js"),
+    }
+    return re.sub(r"<!--(\w+)-->", lambda found: parts[found[1]], template("page.html"))

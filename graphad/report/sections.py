@@ -1,0 +1,157 @@
+"""The tables of an explanation as data: printed by `explain`, and shown on its page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graphad.analysis.cost import graph_flops, typical_sizes
+from graphad.ir.graph import Graph
+from graphad.ir.sizes import Extent, evaluate
+from graphad.loops.schedule import schedule
+from graphad.loops.summary import Nest, summarize
+from graphad.plan.modes import Decision, Plan
+from passes.inline import inline
+
+if TYPE_CHECKING:
+    from graphad.compile import CompiledFunction
+
+CHOSEN, OTHER = "* ", "  "  # in front of candidates
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table with a title; cells may have several lines, and `right` names the columns of numbers."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: tuple[str, ...] = ()
+
+
+def sections(function: CompiledFunction, *, passes: bool, loops: bool) -> list[Section]:
+    """The tables about a compiled function.
+
+    Arguments:
+        passes: nodes and floating-point operations around each pass.
+        loops: the loop nests and the scratch memory.
+    """
+    found = [header(function), plan_section(function.plan)]
+    if function.graph.size_names or function.graph.requirements:
+        found.append(sizes_section(function.graph))
+    if passes:
+        found.append(passes_section(function))
+    if loops:
+        found.append(loops_section(summarize(schedule(inline(function.optimized), function.recipe.threads))))
+        if function.generated.slots:
+            found.append(scratch_section(function))
+    return found
+
+
+def header(function: CompiledFunction) -> Section:
+    """Arguments and results, and the size of what runs."""
+    graph, optimized = function.graph, function.optimized
+    named = [*graph.inputs.items(), *((f"-> {name}", i) for name, i in graph.outputs.items())]
+    rows = [(name, str(graph.nodes[i].type), str(graph.nodes[i].source or "")) for name, i in named]
+    sizes = ", ".join(f"{n}={v}" for n, v in typical_sizes(graph).items())
+    flops = f"{graph_flops(optimized):,} flops" + (f" at {sizes}" if sizes else "")
+    rows.append(("after passes", f"{len(optimized.nodes):,} nodes", flops))
+    return Section(function.name, ("argument or result", "type", "declared at"), tuple(rows))
+
+
+def plan_section(plan: Plan) -> Section:
+    """What was decided, among what, and why; the unit of the costs stands above them where there is only one."""
+    units = {option.unit for decision in plan.decisions for option in decision.alternatives}
+    common = units.pop() if len(units) == 1 else ""
+    rows = tuple((d.subject, counts(d), d.choice, "\n".join(why(d, common))) for d in plan.decisions)
+    title = "reason, and candidates" + (f" with their {common}" if common else "")
+    return Section("plan", ("decision", "elements", "choice", title), rows)
+
+
+def why(decision: Decision, common: str = "") -> list[str]:
+    """The reason of a decision, where it would be otherwise, and its candidates: a line each."""
+    threshold = [decision.threshold] if decision.threshold else []
+    return [decision.reason, *threshold, *candidates(decision, common)]
+
+
+def counts(decision: Decision) -> str:
+    """The elements that go in and come out, such as `100 -> 3`."""
+    if decision.inputs is None or decision.outputs is None:
+        return ""
+    return f"{_count(decision.inputs)} -> {_count(decision.outputs)}"
+
+
+def candidates(decision: Decision, common: str = "") -> list[str]:
+    """The alternatives of a decision in line: the chosen one marked, its value, where that comes from.
+
+    Arguments:
+        common: a unit that goes without saying.
+
+    >>> options = (Alternative("forward", "10 x 3", 30, "products"), Alternative("reverse", "3 x 3", 9, "products"))
+    >>> print("\\n".join(candidates(Decision("J", "reverse", options, "fewer"))))
+      forward  30 products: 10 x 3
+    * reverse   9 products: 3 x 3
+    """
+    options = decision.alternatives
+    names, values = max((len(o.choice) for o in options), default=0), [f"{o.value:,}" for o in options]
+    width = max(map(len, values), default=0)
+    lines = []
+    for option, value in zip(options, values, strict=True):
+        unit = f" {option.unit}" if option.unit != common else ""
+        cost = f": {option.cost}" if option.cost.replace(",", "") != str(option.value) else ""
+        sign = CHOSEN if option.choice == decision.choice else OTHER
+        lines.append(f"{sign}{option.choice:<{names}}  {value:>{width}}{unit}{cost}")
+    return lines
+
+
+def _count(extent: Extent) -> str:
+    return f"{extent:,}" if isinstance(extent, int) else str(extent)
+
+
+def sizes_section(graph: Graph) -> Section:
+    """Named sizes and what calls must satisfy."""
+    rows = [(name, str(graph.hints.get(name, "none")), "") for name in graph.size_names]
+    wanted: dict[str, str] = {}
+    for requirement in graph.requirements:
+        relation = "==" if requirement.kind == "equal" else "<="
+        wanted.setdefault(f"{requirement.left} {relation} {requirement.right}", requirement.reason)
+    rows += [(text, "", why) for text, why in wanted.items()]
+    return Section("sizes, taken from the arguments of each call", ("size or requirement", "hint", "why"), tuple(rows))
+
+
+def passes_section(function: CompiledFunction) -> Section:
+    """What each pass did."""
+    numbers = ("nodes", "-> nodes", "flops", "-> flops", "ms")
+    rows = tuple(
+        (
+            s.name, f"{s.nodes_before:,}", f"{s.nodes_after:,}", f"{s.flops_before:,}", f"{s.flops_after:,}",
+            f"{1000 * s.seconds:.2f}",
+        )
+        for s in function.statistics
+    )  # fmt: skip
+    return Section("passes", ("pass", *numbers), rows, numbers)
+
+
+def loops_section(nests: Sequence[Nest]) -> Section:
+    """The loop nests, and what each keeps in memory."""
+    numbers = ("statements", "operations", "bytes moved")
+    rows = []
+    for number, nest in enumerate(nests, start=1):
+        over = nest.nesting or ", ".join(nest.calls) or "-"
+        stored = "\n".join(f"{s.name}[{', '.join(map(str, s.shape))}]: {s.reason}" for s in nest.stored)
+        rows.append((str(number), over, f"{nest.statements:,}", f"{nest.operations:,}", f"{nest.moved:,}", stored))
+    columns = ("nest", "loops", *numbers, "in memory, and why")
+    return Section("loops, sizes at their hints", columns, tuple(rows), numbers)
+
+
+def scratch_section(function: CompiledFunction) -> Section:
+    """The parts of the scratch block at the hints; the sum counts whole cache lines."""
+    extents = typical_sizes(function.graph)
+    rows = []
+    for slot in function.generated.slots:
+        length = max(evaluate(e, extents) for e in slot.lengths)
+        rows.append((f"{length:,}", ", ".join(v.name for v in slot.arrays)))
+    rows.append((f"{function.scratch_bytes():,}", "in all"))
+    columns = ("bytes", "arrays that lie there one after another")
+    return Section("scratch memory, kept from call to call", columns, tuple(rows), ("bytes",))

@@ -1,0 +1,38 @@
+"""What graphs and plans show of themselves; filled in when graphad is imported.
+
+The modules behind it are imported when first asked for: they are half as large as the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from graphad.ir.graph import Graph
+from graphad.ir.views import VIEWS
+from graphad.plan.modes import Plan
+
+
+def draw_graph(graph: Graph, path: str | os.PathLike[str], layout: str | None) -> Path:
+    """See `Graph.draw`."""
+    from graphad.report.draw import draw
+    from graphad.report.page import graph_page
+
+    return draw(graph, path, layout, None, lambda: graph_page(graph))
+
+
+def graph_html(graph: Graph) -> str:
+    """A graph in a notebook."""
+    from graphad.report import markup
+
+    return markup.graph_html(graph)
+
+
+def plan_html(plan: Plan) -> str:
+    """A plan in a notebook."""
+    from graphad.report import markup
+
+    return markup.plan_html(plan)
+
+
+VIEWS.update(draw_graph=draw_graph, graph_html=graph_html, plan_html=plan_html)

@@ -1,0 +1,111 @@
+"""Loops and branches in generated code: what they compute, how often steps run, what they allocate."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graphad as ga
+from graphad.emit.source import generate
+from graphad.emit.sweeps import _stretch
+from graphad.interpret import interpret
+from graphad.ops.schedules import advances, first_stretch
+from tests.loop_graphs import CASES, decay, diffusion, sweep
+from tests.test_scratch import allocations, counting
+from tests.unjitted import unjitted
+
+assert counting  # a fixture
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_generated_loops_compute_what_the_interpreter_does(name: str) -> None:
+    graph, arguments = CASES[name]()
+    wanted, got = interpret(graph, **arguments), unjitted(graph)(**arguments)
+    for key, value in wanted.items():
+        np.testing.assert_allclose(got[key], value, rtol=1e-12, atol=1e-13, err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["diffusion", "nested", "binomial", "unwind", "branch"])
+def test_one_compilation_serves_all_lengths(name: str) -> None:
+    graph, arguments = CASES[name]()
+    function = ga.compile(graph)
+    for length in (0, 1, 2, 5):
+        given = {k: v[:length] if k.startswith(("xs", "ys")) else v for k, v in arguments.items()}
+        wanted, got = interpret(graph, **given), function(**given)
+        for key, value in wanted.items():
+            np.testing.assert_allclose(getattr(got, key), value, rtol=1e-12, atol=1e-13, err_msg=key)
+
+
+def test_float32() -> None:
+    graph, arguments = decay("float32")
+    given = {name: np.asarray(value, np.float32) for name, value in arguments.items()}
+    wanted, got = interpret(graph, **given), ga.compile(graph)(**given)
+    for key, value in wanted.items():
+        assert getattr(got, key).dtype == np.float32
+        np.testing.assert_allclose(getattr(got, key), value, rtol=1e-5, err_msg=key)
+
+
+def test_arrays_in_any_order() -> None:
+    graph, arguments = CASES["nested"]()
+    given = {"q": np.asfortranarray(arguments["q"]), "xs": np.repeat(arguments["xs"], 2, axis=1)[:, ::2]}
+    wanted, got = interpret(graph, **arguments), ga.compile(graph)(**given)
+    for key, value in wanted.items():
+        np.testing.assert_allclose(getattr(got, key), value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", [("every", 1), ("every", 4), ("every", 100), ("binomial", 1), ("binomial", 3)])
+def test_steps_run_again_are_those_of_the_schedule(schedule: tuple[str, int]) -> None:
+    graph, arguments = sweep(schedule)
+    length = 23
+    arguments |= {"xs": np.full(length, 0.5), "ys_bar": np.zeros(length)}
+    lines = generate(graph).source.partition("\ndef sweep_kernel")[2].splitlines()
+    loop = next(k for k, line in enumerate(lines) if line.strip().startswith("for again in"))
+    first = next(line for line in lines[loop + 1 :] if "=" in line).strip()
+    assert executed(unjitted(graph), first, arguments) == advances(schedule, length)
+
+
+def executed(function: Any, text: str, arguments: dict[str, Any]) -> int:
+    """How often a function generated as plain Python executes the first line of some text."""
+    source = function.__closure__ and next(c.cell_contents for c in function.__closure__ if callable(c.cell_contents))
+    lines = source.__globals__["__source__"].splitlines()
+    number = next(k for k, line in enumerate(lines, start=1) if line.strip() == text)
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal count
+        count += event == "line" and frame.f_code.co_filename == "<string>" and frame.f_lineno == number
+        return trace
+
+    sys.settrace(trace)
+    try:
+        function(**arguments)
+    finally:
+        sys.settrace(None)
+    return count
+
+
+def test_stretches_are_those_of_exact_arithmetic() -> None:
+    for snapshots in (1, 2, 3, 7, 20):
+        for steps in (2, 3, 10, 999, 10_000, 123_456):
+            assert _stretch(steps, snapshots) == first_stretch(steps, snapshots)
+
+
+@pytest.mark.usefixtures("counting")
+def test_steady_calls_allocate_nothing() -> None:
+    graph, arguments = sweep(("binomial", 3))
+    function = ga.compile(graph)
+    function(**arguments)
+    blocks, _ = allocations()
+    function(**arguments)
+    assert allocations()[0] == blocks
+    assert function.scratch_bytes(n=1000, m=100) < 60 * 8 * 100
+
+
+def test_the_memory_of_stored_states_is_known() -> None:
+    few, many = (ga.compile(sweep(("binomial", s))[0]).scratch_bytes(n=1000, m=1000) for s in (3, 13))
+    assert many - few >= 10 * 8 * 1000
+    assert ga.compile(diffusion()[0]).scratch_bytes(n=10**6, m=1000) < 50_000

@@ -1,0 +1,157 @@
+"""The page of a compiled function: what is in it, and that a browser draws it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from test_drawing import bottleneck, chain
+
+import graphad as ga
+
+BROWSER = shutil.which("chromium")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1400,900",
+)  # fmt: skip
+VOID = {"meta", "input", "br", "link", "img"}
+
+
+class Balance(HTMLParser):
+    """Tags that are closed in another order than they were opened."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: Any) -> None:
+        """Nothing is left open."""
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return ga.jacobian(bottleneck(), wrt="x", tier="interpreted").explain(format="html")
+
+
+def data_of(page: str) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_one_file_without_links(page: str) -> None:
+    assert not re.search(r"<link|<img|@import|url\(|\bsrc=|https?://(?!www\.w3\.org/2000/svg)", page)
+    balance = Balance()
+    balance.feed(page)
+    assert (balance.wrong, balance.open) == ([], [])
+    assert "<!--" not in page
+
+
+def test_nodes_and_decisions(page: str) -> None:
+    data = data_of(page)
+    differentiated, derivative = data["canvases"]
+    sine = differentiated["nodes"]["n3"]
+    assert sine["text"] == "%3: float64[100] = sin x"
+    assert (sine["type"], sine["args"], sine["users"], sine["flops"]) == ("float64[100]", ["n0"], ["n4"], 1500)
+    assert sine["code"] == "y = b @ np.tanh(a @ np.sin(x))"
+    assert re.search(r"test_drawing\.py:\d+$", sine["at"])
+    decision = data["decisions"][sine["decision"]]
+    assert (decision["subject"], decision["choice"], decision["family"]) == (
+        "segment 1: x -> %3",
+        "adjoints",
+        "reverse",
+    )
+    assert decision["counts"] == "100 -> 100"
+    assert decision["candidates"] == ["  forward  10,000 multiplications: 100 x 100",
+                                      "  reverse  10,000 multiplications: 100 x 100"]  # fmt: skip
+    assert "decision" not in derivative["nodes"]["n3"]
+    for title in ("plan", "passes", "loops, sizes at their hints"):
+        assert f"<summary>{title}</summary>" in page
+
+
+def test_names_of_users_can_not_break_out_of_the_page() -> None:
+    g = ga.Graph("sneaky")
+    x = g.input("x")
+    code = 'g.output("y", np.sin(x))  # </script><b>'
+    exec(compile(code, "</script><script>alert(1)", "exec"), {"g": g, "x": x, "np": np})
+    page = ga.grad(g, tier="interpreted").explain(format="html")
+    assert "</script><script>alert" not in page
+    assert data_of(page)["canvases"][0]["nodes"]["n1"]["at"].startswith("</script>")
+
+
+def test_bodies_of_operations_are_drawn_too() -> None:
+    body = ga.Graph("step")
+    y = body.input("y")
+    body.output("z", np.cos(y))
+    g = ga.Graph("outer")
+    carried = g.apply("cond", g.input("p", dtype="bool"), g.input("x"), on_true=body.freeze(), on_false=body)
+    g.output("y", g.apply("item", carried, index=0))
+    from graphad.report.page import graph_page
+
+    page = graph_page(g.freeze())
+    assert "outer: on_true of cond %2" in page
+    assert [n["op"] for n in data_of(page)["canvases"][1]["nodes"].values()] == ["input", "cos"]
+
+
+def chromium(tmp_path: Path, name: str, page: str, fragment: str) -> str:
+    """The document as the browser has it after the script, and a screenshot beside the page."""
+    assert BROWSER is not None
+    file = tmp_path / f"{name}.html"
+    file.write_text(page, encoding="utf-8")
+    arguments = [f"--user-data-dir={tmp_path / name}", "--dump-dom", f"--screenshot={file.with_suffix('.png')}"]
+    command = [BROWSER, *FLAGS, *arguments, f"file://{file}#{fragment}"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed: the page is not tried in a browser")
+def test_a_browser_draws_all_nodes_of_a_small_graph(tmp_path: Path, page: str) -> None:
+    seen = chromium(tmp_path, "small", page, "keep=n3")
+    assert 'data-ready="yes"' in seen  # the script ran to its end
+    assert re.search(r'class="view shown" data-view="flat"|data-view="flat" class="view shown"', seen)
+    assert "<h2>segment 1: x -&gt; %3: <span" in seen
+    assert "y = b @ np.tanh(a @ np.sin(x))</code>" in seen
+    assert colours(tmp_path / "small.png") > 50
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed: the page is not tried in a browser")
+def test_a_browser_opens_a_part_of_a_long_graph(tmp_path: Path) -> None:
+    large = ga.grad(sums(chain(300)), tier="interpreted").explain(format="html")
+    seen = chromium(tmp_path, "large", large, "open=g1")
+    assert 'data-ready="yes"' in seen
+    assert re.search(r'class="view shown" data-view="parts"|data-view="parts" class="view shown"', seen)
+    assert re.search(r'class="mark group reverse opened" data-key="g1"', seen)
+    assert colours(tmp_path / "large.png") > 50
+
+
+def sums(graph: ga.Graph) -> ga.Graph:
+    """The sum of a graph's output."""
+    g = graph.copy()
+    g.outputs = {}
+    g.output("total", g.variable(graph.outputs["y"]).sum())
+    return g.freeze()
+
+
+def colours(picture: Path) -> int:
+    """How many different colours a screenshot has: an empty page has a handful."""
+    from matplotlib.image import imread
+
+    pixels = np.asarray(imread(picture))[:, :800, :3]
+    return len(np.unique(np.round(255 * pixels).astype(int).reshape(-1, 3), axis=0))

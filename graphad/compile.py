@@ -22,6 +22,7 @@ from graphad.emit.source import Generated, generate
 from graphad.emit.switching import COMPILING, Switch, compile_seconds
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
+from graphad.ir.verify import check_sizes
 from graphad.loops.parallel import LEAST_WORK, Parallel, Serial
 from graphad.loops.scratch import block_bytes
 from graphad.plan.modes import Decision, Plan, fixed
@@ -96,6 +97,7 @@ class CompiledFunction:
         self._compiled: tuple[CallPath, Any] | None = None
         self._native: NativeFunction | None = None
         graph = recipe.graph.freeze()
+        check_sizes(graph)
         self._runner = ""
         self._switch: Switch | None = None
         if recipe.tier == "compiled":

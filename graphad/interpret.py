@@ -16,6 +16,7 @@ from graphad.ir.bodies import extent_parameters
 from graphad.ir.graph import Graph, keep
 from graphad.ir.operation import lookup
 from graphad.ir.sizes import Extent, Size
+from graphad.ir.verify import check_sizes
 
 
 def interpret(graph: Graph, *args: Any, **kwargs: Any) -> dict[str, NDArray[Any]]:
@@ -31,6 +32,7 @@ def interpret(graph: Graph, *args: Any, **kwargs: Any) -> dict[str, NDArray[Any]
     {'total': array(6.5)}
     """
     graph.freeze()
+    check_sizes(graph)
     given = bind_arguments(graph, args, kwargs)
     arrays = {
         name: np.asarray(value, dtype=graph.nodes[graph.inputs[name]].type.dtype) for name, value in given.items()

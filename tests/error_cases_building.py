@@ -235,6 +235,23 @@ def unreadable_size() -> object:
     return ga.Graph("sized").input("x", shape="n**2")
 
 
+@case(BUILDING, "A negative size", ga.ShapeError, "sizes are 0 or more.")
+def negative_size() -> object:
+    """The text of a shape is a negative number."""
+    return ga.Graph("sized").input("x", shape="2-3")
+
+
+@case(
+    BUILDING, "A size that no input gives", ga.ShapeError,
+    "declare an input with this size as an axis.",
+)  # fmt: skip
+def size_without_input() -> object:
+    """Sizes are taken from the arguments; no length gives both factors of a product."""
+    g = ga.Graph("folded")
+    g.output("y", g.input("x", shape="n*m").sum())
+    return ga.compile(g)
+
+
 @case(
     BUILDING, "trace without a shape", ga.ArgumentError,
     "give a shape, a shape and a dtype, or an example for every parameter.",

@@ -432,3 +432,26 @@ def test_names_that_the_function_also_uses() -> None:
     n, np_, kernel = g.input("n", shape="n"), g.input("np"), g.input("kernel", shape="n")
     g.output("empty", n * np_ + kernel)
     assert ga.compile(g)(np.ones(2), 3.0, np.ones(2)).tolist() == [4, 4]
+
+
+@pytest.mark.parametrize("name", ["type", "min", "max", "float", "int", "isinstance", "slow", "given", "count"])
+def test_inputs_may_be_called_like_what_the_function_uses(name: str) -> None:
+    g = ga.Graph("named")
+    x = g.input(name, shape="min(n,m)")
+    w, i = g.input("w", shape=("n", "m")), g.input("bool", dtype="int64")
+    g.output("y", x * 2.0 + w.sum() + i)
+    function = ga.compile(g)
+    for rows, columns in [(2, 3), (4, 1)]:
+        given = {name: np.ones(min(rows, columns)), "w": np.ones((rows, columns)), "bool": 1}
+        expected = np.full(min(rows, columns), 3.0 + rows * columns)
+        np.testing.assert_array_equal(function(*given.values()), expected)
+        np.testing.assert_array_equal(function(**given), expected)
+
+
+def test_a_size_that_only_a_slice_names_is_refused() -> None:
+    g = ga.Graph("cut")
+    x = g.input("x", shape=5)
+    g.output("y", x[: g.size("k")])
+    for run in (lambda: ga.compile(g, tier="interpreted"), lambda: ga.interpret(g, np.ones(5))):
+        with pytest.raises(ShapeError, match="the size `k` follows from no input"):
+            run()

@@ -8,6 +8,7 @@ more, and refuse read-only arrays, which kernels never write to.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import Parameter, Signature
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from graphad.emit.source import Generated
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>", "__slots__": ()})()
-EXACT = {"float64": "float", "float32": "float", "bool": "bool"}
+EXACT = {"float64": "__real", "float32": "__real", "bool": "__truth"}
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,8 @@ class CheckedCall:
 def _namespace(path: CallPath) -> dict[str, Any]:
     namespace: dict[str, Any] = {
         "__missing": MISSING, "__ndarray": np.ndarray, "__empty": np.empty, "__overlap": np.may_share_memory,
-        "__copied": copied, "__new": tuple.__new__, "__kernel": path.kernel.entry,
+        "__copied": copied, "__new": tuple.__new__, "__kernel": path.kernel.entry, "__type": type, "__real": float,
+        "__whole": int, "__truth": bool, "__min": min, "__max": max,
     }  # fmt: skip
     for name in ("float64", "float32", "int64", "int32", "bool"):
         namespace[f"__{name}"] = np.dtype(name).type
@@ -215,10 +217,10 @@ def _lines(path: CallPath, namespace: dict[str, Any]) -> Iterator[str]:
         for name, targets in sized.lengths.items():
             if targets:
                 yield f"        {', '.join(targets)}, = {name}.shape"
-        yield from (f"        {line}" for line in sized.solving)
+        yield from (f"        {_own(line)}" for line in sized.solving)
         yield from (f"        {line}" for line in _layout_lines(graph, slow))
         if sized.conditions:
-            yield f"        if not ({' and '.join(sized.conditions)}):"
+            yield f"        if not ({_own(' and '.join(sized.conditions))}):"
             yield f"            {slow}"
         yield from (f"        {line}" for line in _output_lines(path, local, slow))
         yield from (f"        {line}" for line in _stage_lines(path, slow))
@@ -230,19 +232,24 @@ def _lines(path: CallPath, namespace: dict[str, Any]) -> Iterator[str]:
     yield f"    {slow}"
 
 
+def _own(sizes: str) -> str:
+    """Python text of sizes with names for `min` and `max` that no argument can have."""
+    return re.sub(r"\b(min|max)\(", r"__\1(", sizes)
+
+
 def _type_conditions(graph: Graph) -> list[str]:
     conditions = []
     for name, node_id in graph.inputs.items():
         kind = graph.nodes[node_id].type
         if kind.rank:
-            conditions.append(f"type({name}) is __ndarray and {name}.dtype is __as_{kind.dtype}")
+            conditions.append(f"__type({name}) is __ndarray and {name}.dtype is __as_{kind.dtype}")
             conditions.append(f"{name}.ndim == {kind.rank}")
         elif kind.dtype in EXACT:
-            conditions.append(f"(type({name}) is {EXACT[kind.dtype]} or type({name}) is __{kind.dtype})")
+            conditions.append(f"(__type({name}) is {EXACT[kind.dtype]} or __type({name}) is __{kind.dtype})")
         else:
             limits = np.iinfo(kind.dtype)
-            exact = f"type({name}) is int and {limits.min} <= {name} <= {limits.max}"
-            conditions.append(f"({exact} or type({name}) is __{kind.dtype})")
+            exact = f"__type({name}) is __whole and {limits.min} <= {name} <= {limits.max}"
+            conditions.append(f"({exact} or __type({name}) is __{kind.dtype})")
     return conditions
 
 
@@ -308,8 +315,8 @@ def _output_lines(path: CallPath, local: dict[str, str], slow: str) -> Iterator[
     inputs = [n for n, i in path.graph.inputs.items() if path.graph.nodes[i].type.rank]
     # Two arrays that own their memory can only overlap by being one; that is much cheaper to see.
     apart = [f"(out is not {n} if out.base is None is {n}.base else not __overlap(out, {n}))" for n in inputs]
-    exact = ["type(out) is __ndarray", f"out.dtype is __as_{kind.dtype}", "out.flags.carray"]
-    exact.append(f"out.shape == {tuple_text(kind.shape, bound)}")
+    exact = ["__type(out) is __ndarray", f"out.dtype is __as_{kind.dtype}", "out.flags.carray"]
+    exact.append(f"out.shape == {_own(tuple_text(kind.shape, bound))}")
     yield "if out is None:"
     yield f"    {local[name]} = {_fresh(kind, bound)}"
     yield f"elif {' and '.join([*exact, *apart])}:"
@@ -326,6 +333,6 @@ def _stage_lines(path: CallPath, slow: str) -> Iterator[str]:
 
 
 def _fresh(kind: TensorType, bound: dict[str, Extent]) -> str:
-    shape = text(kind.shape[0], bound) if kind.rank == 1 else tuple_text(kind.shape, bound)
+    shape = _own(text(kind.shape[0], bound) if kind.rank == 1 else tuple_text(kind.shape, bound))
     return f"__empty({shape})" if kind.dtype == "float64" else f"__empty({shape}, __{kind.dtype})"
 

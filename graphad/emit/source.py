@@ -18,7 +18,7 @@ from graphad.emit.nests import INDENT
 from graphad.emit.text import Names, Printer, argument_dtype, function_name
 from graphad.emit.vecmath import FUNCTIONS, HEADER, source_of
 from graphad.ir.graph import Graph
-from graphad.ir.sizes import Extent, Size, product
+from graphad.ir.sizes import Extent, Size, linear, product
 from graphad.loops.ir import Program, Var
 from graphad.loops.parallel import Parallel, Serial
 from graphad.loops.schedule import Schedule, schedule
@@ -201,15 +201,15 @@ class Writer:
         axes = [(v, d, e) for v in self.program.inputs for d, e in enumerate(v.shape) if isinstance(e, Size)]
         for var, dimension, extent in sorted(axes, key=lambda a: len(str(a[2]))):
             unknown = sorted(extent.names() - set(found))
-            if len(unknown) == 1 and _linear(extent, unknown[0]) is not None:
+            if len(unknown) == 1 and linear(extent, unknown[0]) is not None:
                 found[unknown[0]] = (var, dimension)
         return found
 
     def _solved(self, extent: Extent, size: str, axis: str) -> str:
         assert isinstance(extent, Size)
-        linear = _linear(extent, size)
-        assert linear is not None
-        slope, rest = linear
+        parts = linear(extent, size)
+        assert parts is not None
+        slope, rest = parts
         if slope == 1 and rest == 0:
             return axis
         return f"({axis} - ({self.printer.extent(rest)})) // ({self.printer.extent(slope)})"
@@ -270,11 +270,6 @@ def _defined(functions: list[str]) -> list[str]:
     return re.findall(r"^(?:def )?([A-Za-z_]\w*)(?=\(| =)", source_of(functions, header=False), re.MULTILINE)
 
 
-def _linear(extent: Size, name: str) -> tuple[Extent, Extent] | None:
-    """Slope and constant of an extent that is linear in a size, else None."""
-    at0, at1, at2 = (extent.substitute({name: k}) for k in (0, 1, 2))
-    slope = at1 - at0
-    return (slope, at0) if slope != 0 and at2 - at1 == slope else None
 
 
 def _scalar_type(var: Var) -> str:

@@ -208,6 +208,17 @@ def names(extent: Extent) -> frozenset[str]:
     return extent.names() if isinstance(extent, Size) else frozenset()
 
 
+def linear(extent: Size, name: str) -> tuple[Extent, Extent] | None:
+    """Slope and constant of an extent that is linear in a size, else None.
+
+    >>> linear(2 * Size.name("n") + 1, "n")
+    (2, 1)
+    """
+    at0, at1, at2 = (extent.substitute({name: k}) for k in (0, 1, 2))
+    slope = at1 - at0
+    return (slope, at0) if slope != 0 and at2 - at1 == slope else None
+
+
 def evaluate(extent: Extent, sizes: Mapping[str, int]) -> int:
     """The integer value of an extent for given sizes."""
     return extent.evaluate(sizes) if isinstance(extent, Size) else extent
@@ -278,12 +289,14 @@ def as_extent(value: object) -> Extent:
     if isinstance(value, Size):
         return value
     if isinstance(value, str):
-        return Size.parse(value)
+        value = Size.parse(value)
+        if isinstance(value, Size):
+            return value
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise ShapeError(describe("a size is an integer, a name or an expression", got=f"`{value!r}`"))
+        raise ShapeError(describe(f"`{value!r}` is no size", expected="an integer, a name or an expression"))
     number = int(value.__index__())
     if number < 0:
-        raise ShapeError(describe("a size can not be negative", got=str(number)))
+        raise ShapeError(describe(f"`{number}` is no size", expected="0 or more"))
     return number
 
 

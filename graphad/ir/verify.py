@@ -53,6 +53,32 @@ def verify(graph: Graph, checked: set[Any] | None = None, around: frozenset[str]
     return graph
 
 
+def check_sizes(graph: Graph) -> None:
+    """Raise `ShapeError` unless every named size follows from the lengths of the inputs, one after the other."""
+    declared = {e for i in graph.inputs.values() for e in graph.nodes[i].type.shape if isinstance(e, sizes.Size)}
+    known: set[str] = set()
+    for extent in sorted(declared, key=lambda e: (len(str(e)), str(e))):
+        unknown = extent.names() - known
+        if len(unknown) == 1 and sizes.linear(extent, *unknown) is not None:
+            known |= unknown
+    types = {node.type for node in graph.nodes}
+    kinds = {kind for t in types for kind in (t.items if isinstance(t, TupleType) else (t,))}
+    used = {extent for kind in kinds for extent in kind.shape}
+    used |= {side for requirement in graph.requirements for side in (requirement.left, requirement.right)}
+    unsolved = sorted(set().union(*map(sizes.names, used)) - known)
+    if unsolved:
+        name = unsolved[0]
+        inputs = ", ".join(f"{n}: {graph.nodes[i].type}" for n, i in graph.inputs.items())
+        raise ShapeError(
+            describe(
+                f"`{graph.name}`: the size `{name}` follows from no input",
+                expected=f"an axis that gives it, such as `{name}`, `2*{name}+1`, or a product with known sizes",
+                got=f"({inputs})",
+                fix=f"declare an input with an axis `{name}`",
+            )
+        )
+
+
 def _verify_names(graph: Graph) -> None:
     nodes = graph.nodes
     for name, node_id in graph.inputs.items():

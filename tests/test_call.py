@@ -455,3 +455,8 @@ def test_a_size_that_only_a_slice_names_is_refused() -> None:
     for run in (lambda: ga.compile(g, tier="interpreted"), lambda: ga.interpret(g, np.ones(5))):
         with pytest.raises(ShapeError, match="the size `k` follows from no input"):
             run()
+
+
+def test_a_number_beyond_the_floats_is_refused(weighted: CompiledFunction) -> None:
+    with pytest.raises(DtypeError, match="an integer too large"):
+        weighted(A, X, 10**400)

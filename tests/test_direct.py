@@ -37,8 +37,8 @@ def arguments() -> dict[str, Any]:
     numbers = {"float64": 0.1, "float32": 0.1, "int64": -(2**62), "int32": -(2**31), "bool": True}
     found: dict[str, Any] = {}
     for dtype in DTYPES:
-        found[f"s_{dtype}"] = numbers[dtype]
-        found[f"a_{dtype}"] = np.arange(15).reshape(3, 5).astype(dtype)
+        found[sys.intern(f"s_{dtype}")] = numbers[dtype]
+        found[sys.intern(f"a_{dtype}")] = np.arange(15).reshape(3, 5).astype(dtype)
     return found
 
 
@@ -73,6 +73,8 @@ def test_every_dtype_is_taken_without_python(direct: Any) -> None:
     check_result(function(*given.values()), given)
     given |= {"s_float64": np.float64(2.5), "s_float32": np.float32(2.5), "s_bool": False}
     check_result(function(*given.values()), given)
+    check_result(function(**given), given)
+    check_result(function(*[*given.values()][:3], **dict([*given.items()][:2:-1]), out=None), given)
     with pytest.raises(AssertionError, match="went to Python"):
         function(*[*given.values()][:-1])
 
@@ -96,6 +98,15 @@ def test_what_is_wrong_gets_the_usual_errors(name: str, value: Any, error: type[
     given = arguments() | {name: value}
     with pytest.raises(error):
         FUNCTION(*given.values())
+
+
+CALLS = ("f(x, x=x)", "f()", "f(out=x)", "f(x, x)", "f(x, y=x)", "f(x, x, out=x)", "f(x, y=1, out=x)")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_arguments_that_do_not_match_the_names_are_refused(call: str) -> None:
+    with pytest.raises(ArgumentError):
+        eval(call, {"f": SQUARE, "x": np.arange(3.0)})
 
 
 def test_other_layouts_and_names_give_the_same_results() -> None:

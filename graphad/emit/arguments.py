@@ -110,7 +110,12 @@ def _scalar(function: str, name: str, value: Any, kind: TensorType, source: Sour
             taken = f"{name}.real" if given.dtype.kind == "c" else f"np.{kind.dtype}({name})"
             fix = f"pass `{taken}` if that is meant"
             raise DtypeError(_problem(function, name, "wrong dtype", kind, _show(value), source, fix))
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            fix = f"pass a number that {kind.dtype} can hold"
+            what = _problem(function, name, "an integer too large", kind, type(value).__name__, source, fix)
+            raise DtypeError(what) from error
     return bool(value)
 
 

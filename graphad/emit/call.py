@@ -139,7 +139,8 @@ class CheckedCall:
     def __call__(self, given: tuple[Any, ...], rest: tuple[Any, ...], out: Any, unknown: dict[str, Any]) -> Any:
         """Run with arguments in the order of inputs, `MISSING` where there is none."""
         path, graph = self.path, self.path.graph
-        bound = self._bind(given, rest, unknown)
+        positional = tuple([value for value in given if value is not MISSING])
+        bound = bind_arguments(graph, positional + rest, unknown)
         arrays = {}
         for name, value in bound.items():
             node = graph.nodes[graph.inputs[name]]
@@ -162,13 +163,6 @@ class CheckedCall:
         returned = kernel.entry(*arrays.values(), *kernel.constants, *written)
         values: dict[str, Any] = {**outputs, **kernel.scalars_of(returned)}
         return self.pack(*[values[name] for name in graph.outputs])
-
-    def _bind(self, given: tuple[Any, ...], rest: tuple[Any, ...], unknown: dict[str, Any]) -> dict[str, Any]:
-        graph = self.path.graph
-        if rest:
-            return bind_arguments(graph, (*given, *rest), unknown)
-        named = {n: v for n, v in zip(graph.inputs, given, strict=True) if v is not MISSING}
-        return bind_arguments(graph, (), {**named, **unknown})
 
 
 # ---------------------------------------------------------------------- the text of the function
@@ -207,7 +201,8 @@ def _lines(path: CallPath, namespace: dict[str, Any]) -> Iterator[str]:
     yield f"def __pack({', '.join(local.values())}):"
     yield f"    return {result}"
     yield ""
-    parameters = "".join(f"{name}=__missing, " for name in graph.inputs)
+    # By position only: Python's own complaint about an argument that comes twice would not be graphad's.
+    parameters = "".join(f"{name}=__missing, " for name in graph.inputs) + "/, " * bool(graph.inputs)
     given = "(" + "".join(f"{name}, " for name in graph.inputs) + ")"
     slow = f"return __slow({given}, __rest, out, __unknown)"
     yield f"def {graph.name}({parameters}*__rest, out=None, **__unknown):"

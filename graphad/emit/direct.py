@@ -95,12 +95,11 @@ class _Writer(Code):
 
     def write(self, checked: Callable[..., Any], sized: SizeLines) -> None:
         """All lines: checks, sizes, checks of indices, results' arrays, the kernel, the result."""
-        out = self.keywords()
-        self.check(self.new(f"icmp eq i64 %count, {len(self.path.graph.inputs)}"))
+        given, out = self.arguments()
         places = []
         for place, (name, node_id) in enumerate(self.path.graph.inputs.items()):
             kind = self.path.graph.nodes[node_id].type
-            value = self.load("ptr", "%given", 8 * place)
+            value = self.load("ptr", given, 8 * place)
             if not kind.rank:
                 self.given.append(f"{KINDS[kind.dtype]} {self.scalar(value, kind.dtype)}")
                 continue
@@ -149,25 +148,47 @@ class _Writer(Code):
 
     # ------------------------------------------------------------------ arguments
 
-    def keywords(self) -> str:
-        """The array given as `out`, null where there is none; other arguments by name are left to Python."""
-        named, plain = self.label("named"), self.label("plain")
-        start = self.label("start")
-        self.lines += [f"br label %{start}", f"{start}:"]
+    def arguments(self) -> tuple[str, str]:
+        """The table of the arguments in the order of the inputs, and the array given as `out` or null."""
+        count = len(self.path.graph.inputs)
+        named, plain, ready = self.label("named"), self.label("plain"), self.label("ready")
         without = self.new("icmp eq ptr %names, null")
-        if len(self.arrays) != 1:
-            self.check(without)
-            return "null"
         self.lines += [f"br i1 {without}, label %{plain}, label %{named}", f"{named}:"]
-        self.check(self.new(f"icmp eq i64 {self.python('PyTuple_Size', 'i64', 'ptr %names')}, 1"))
-        key = self.python("PyTuple_GetItem", "ptr", "ptr %names", "i64 0")
-        self.check(self.new(f"icmp eq ptr {key}, {self.object('out', sys.intern('out'))}"))
-        value = self.load("ptr", "%given", 8 * len(self.path.graph.inputs))
-        missing = self.new(f"icmp eq ptr {value}, {self.object('None', None)}")
-        chosen = self.new(f"select i1 {missing}, ptr null, ptr {value}")
-        last = self.label("last")
-        self.lines += [f"br label %{last}", f"{last}:", f"br label %{plain}", f"{plain}:"]
-        return self.new(f"phi ptr [null, %{start}], [{chosen}, %{last}]")
+        slots = self.local(f"[{count + 1} x ptr]")
+        for place in range(count + 1):
+            self.lines.append(f"store ptr null, ptr {self.place(slots, 8 * place)}")
+        self.sort_by_name(slots)
+        for place in range(count):
+            self.check(self.new(f"icmp ne ptr {self.load('ptr', slots, 8 * place)}, null"))
+        out = self.load("ptr", slots, 8 * count)
+        missing = self.new(f"icmp eq ptr {out}, {self.object('None', None)}")
+        chosen = self.new(f"select i1 {missing}, ptr null, ptr {out}")
+        if len(self.arrays) != 1:
+            self.check(self.new(f"icmp eq ptr {chosen}, null"))
+        last, whole = self.label("last"), self.label("whole")
+        self.lines += [f"br label %{last}", f"{last}:", f"br label %{ready}", f"{plain}:"]
+        self.check(self.new(f"icmp eq i64 %count, {count}"))
+        self.lines += [f"br label %{whole}", f"{whole}:", f"br label %{ready}", f"{ready}:"]
+        given = self.new(f"phi ptr [{slots}, %{last}], [%given, %{whole}]")
+        out = self.new(f"phi ptr [{chosen}, %{last}], [null, %{whole}]")
+        return given, out if len(self.arrays) == 1 else "null"
+
+    def sort_by_name(self, slots: str) -> None:
+        """Put the arguments into slots, one for each input and the last for `out`; none may get two."""
+        count = len(self.path.graph.inputs)
+        self.check(self.new(f"icmp sle i64 %count, {count}"))
+        with self.loop("%count") as number:
+            self.lines.append(f"store ptr {self.element('%given', number)}, ptr {self.slot(slots, number)}")
+        keys = [self.object(f"name_{name}", sys.intern(name)) for name in [*self.path.graph.inputs, "out"]]
+        with self.loop(self.python("PyTuple_Size", "i64", "ptr %names")) as number:
+            key = self.python("PyTuple_GetItem", "ptr", "ptr %names", f"i64 {number}")
+            found = "-1"
+            for place, known in enumerate(keys):
+                found = self.new(f"select i1 {self.new(f'icmp eq ptr {key}, {known}')}, i64 {place}, i64 {found}")
+            self.check(self.new(f"icmp sge i64 {found}, 0"))
+            self.check(self.new(f"icmp eq ptr {self.element(slots, found)}, null"))
+            value = self.element("%given", self.new(f"add i64 {number}, %count"))
+            self.lines.append(f"store ptr {value}, ptr {self.slot(slots, found)}")
 
     def is_type(self, value: str, *types: type) -> str:
         """Whether an object's type is one of some."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import binding  # type: ignore[import-untyped]
@@ -85,6 +87,27 @@ class Code:
     def load(self, kind: str, base: str, offset: int) -> str:
         """What stands some bytes behind an address."""
         return self.new(f"load {kind}, ptr {self.place(base, offset)}")
+
+    def slot(self, table: str, place: str) -> str:
+        """The address of an element of a table of pointers."""
+        return self.new(f"getelementptr ptr, ptr {table}, i64 {place}")
+
+    def element(self, table: str, place: str) -> str:
+        """An element of a table of pointers."""
+        return self.new(f"load ptr, ptr {self.slot(table, place)}")
+
+    @contextmanager
+    def loop(self, count: str) -> Iterator[str]:
+        """A loop over what is written inside; gives the number of the round."""
+        counter = self.local("i64")
+        head, body, end = self.label("head"), self.label("body"), self.label("end")
+        self.lines += [f"store i64 0, ptr {counter}", f"br label %{head}", f"{head}:"]
+        number = self.new(f"load i64, ptr {counter}")
+        more = self.new(f"icmp slt i64 {number}, {count}")
+        self.lines += [f"br i1 {more}, label %{body}, label %{end}", f"{body}:"]
+        yield number
+        self.lines.append(f"store i64 {self.new(f'add i64 {number}, 1')}, ptr {counter}")
+        self.lines += [f"br label %{head}", f"{end}:"]
 
     def known(self, name: str, address: int) -> str:
         """An address out of the table."""

@@ -318,3 +318,15 @@ def test_bad_operands(build: Callable[..., Any], error: type[Exception], words: 
     with pytest.raises(error) as caught:
         build(x, i, b)
     assert words in str(caught.value)
+
+
+def test_round_and_divmod_as_of_arrays() -> None:
+    g = ga.Graph("rounded")
+    x, k = g.input("x", shape=4), g.input("k", shape=3, dtype="int64")
+    for number, value in enumerate([x.round(1), *divmod(x, 0.3), *divmod(2.0, x), *divmod(k, 3)]):
+        g.output(f"y{number}", value)
+    a, i = np.array([1.25, -0.75, 2.0, -3.14]), np.array([-4, 0, 5])
+    found = interpret(g, a, i)
+    expected = [a.round(1), *divmod(a, 0.3), *divmod(2.0, a), *divmod(i, 3)]
+    for got, want in zip(found.values(), expected, strict=True):
+        np.testing.assert_array_equal(got, want)

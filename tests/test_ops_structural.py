@@ -109,6 +109,8 @@ SHAPES: dict[str, tuple[Function, tuple[Shape, ...]]] = {
     "ravel": (lambda x: np.ravel(x), ((3, 4),)),
     "transpose": (lambda x: np.transpose(x, (2, 0, 1)), ((2, 3, 4),)),
     "T": (lambda x: x.T, ((2, 3, 4),)),
+    "mT": (lambda x: x.mT, ((2, 3, 4),)),
+    "diagonal method": (lambda x: x.diagonal(1, 1, 2), ((2, 3, 4),)),
     "swapaxes": (lambda x: x.swapaxes(0, -1), ((2, 3, 4),)),
     "moveaxis": (lambda x: np.moveaxis(x, (0, 1), (-1, 0)), ((2, 3, 4),)),
     "expand squeeze": (lambda x: np.squeeze(np.expand_dims(x, (0, 2)), 0), ((2, 3),)),

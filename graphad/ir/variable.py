@@ -87,6 +87,11 @@ class Variable:
         return self.transpose()
 
     @property
+    def mT(self) -> Variable:  # noqa: N802 (NumPy's name)
+        """The matrices of the last two axes, transposed."""
+        return made("matrix_transpose", self)
+
+    @property
     def at(self) -> At:
         """Functional updates: `x.at[index].set(values)`, `.add`, `.multiply`, `.max`, `.min`."""
         return At(self)
@@ -213,6 +218,12 @@ class Variable:
 
     def __rmod__(self, other: Any) -> Variable:
         return made("remainder", other, self)
+
+    def __divmod__(self, other: Any) -> tuple[Variable, Variable]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Variable, Variable]:
+        return other // self, other % self
 
     def __pow__(self, other: Any) -> Variable:
         return made("power", self, other)
@@ -367,13 +378,17 @@ class Variable:
         """The values limited to an interval."""
         return made("clip", self, low, high)
 
+    def round(self, decimals: int = 0) -> Variable:
+        """The values rounded to some decimals, halves to even."""
+        return made("round", self, decimals)
+
     def repeat(self, repeats: int, axis: int | None = None) -> Variable:
         """Each element repeated."""
         return made("repeat", self, repeats, axis=axis)
 
-    def diagonal(self) -> Variable:
-        """The diagonal of a matrix."""
-        return made("diag", self)
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Variable:
+        """A diagonal of the matrices of two axes, as the last axis."""
+        return made("diagonal", self, offset, axis1, axis2)
 
 
 class At:

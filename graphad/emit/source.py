@@ -270,8 +270,6 @@ def _defined(functions: list[str]) -> list[str]:
     return re.findall(r"^(?:def )?([A-Za-z_]\w*)(?=\(| =)", source_of(functions, header=False), re.MULTILINE)
 
 
-
-
 def _scalar_type(var: Var) -> str:
     return "boolean" if var.dtype == "bool" else var.dtype
 

@@ -1,20 +1,30 @@
 """Recomputation: cheap values that another nest needs are computed there again instead of being stored.
 
 A load costs as much as an addition, and an array that is not written at all costs nothing. A clone is pinned to its
-reader, or grouping would merge the two computations back into one.
+reader, or grouping would merge the two computations back into one. An array that is put together from parts which do
+not change along it (a one in front of a column that is repeated, say) is a choice by the position.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from graphad.loops.axes import Axes
-from graphad.loops.ir import Access, Index, Literal, Loop, Operand, Program, Statement, Var, at, walk
+from graphad.loops.ir import Access, Atom, Index, IndexValue, Literal, Loop, Operand, Program, Statement, Var, at, walk
 from graphad.loops.lower import drop_unread
 from graphad.loops.place import Storage
 from graphad.loops.registers import temporary
 
 DEPTH = 6
+
+
+class Recipe(NamedTuple):
+    """How an element is computed; axis -1-d stands for its index along dimension d."""
+
+    writer: Statement
+    operation: str
+    inputs: tuple[Operand, ...]
 
 
 class Recomputation:
@@ -27,10 +37,11 @@ class Recomputation:
         self.writers = program.writers()
         self.paths = {id(s): path for s, path in walk(program.body)}
         self.made: dict[object, tuple[Var, list[int]]] = {}
+        self.recipes = {var: recipe for var, found in self.writers.items() if (recipe := _recipe(found)) is not None}
 
     def run(self) -> bool:
         """Clone what is worth it; answers whether anything changed."""
-        targets = {v for v, s in self.storage.items() if s.is_array and not v.fixed and self._cheap(v)}
+        targets = {v for v, s in self.storage.items() if s.is_array and not v.fixed and v in self.recipes}
         # In the order of the code: a clone that several share stands beside the first of them.
         for statement, _ in list(walk(self.program.body)):
             for position, operand in enumerate(statement.inputs):
@@ -43,17 +54,9 @@ class Recomputation:
             drop_unread(self.program)
         return bool(self.made)
 
-    def _cheap(self, var: Var) -> bool:
-        found = self.writers.get(var, [])
-        if len(found) != 1 or found[0].kind != "=" or found[0].functions:
-            return False
-        writer = found[0]
-        plain = all(index.axis is not None for index in writer.out.indices)
-        return plain and "/" not in writer.operation and "sqrt" not in writer.operation
-
     def _available(self, var: Var, path: tuple[Loop, ...], depth: int) -> bool:
         """Whether the inputs of a cheap variable can be had inside some loops without storing anything new."""
-        return all(self._ready(o, path, depth) for o in self.writers[var][0].inputs)
+        return all(self._ready(o, path, depth) for o in self.recipes[var].inputs)
 
     def _ready(self, operand: Operand, path: tuple[Loop, ...], depth: int) -> bool:
         if not isinstance(operand, Access):
@@ -64,11 +67,11 @@ class Recomputation:
         storage = self.storage.get(var)
         if var.fixed or storage is None or storage.home == path[: len(storage.home)]:
             return True
-        return depth < DEPTH and self._cheap(var) and self._available(var, path, depth + 1)
+        return depth < DEPTH and var in self.recipes and self._available(var, path, depth + 1)
 
     def _worth(self, reader: Statement, read: Access) -> bool:
         """The reader stands in another nest, and the value changes with every one of its loops."""
-        writer = self.writers[read.var][0]
+        writer = self.recipes[read.var].writer
         if self.paths[id(reader)] == self.paths[id(writer)]:
             return False
         changing = {self.axes.find(a) for a in read.axes() if not self.axes.unrolled(a)}
@@ -80,23 +83,22 @@ class Recomputation:
         known = self.made.get(key)
         if known is not None:
             return Access(known[0], tuple(at(a) for a in used))
-        writer = self.writers[read.var][0]
-        place = {index.axis: read.indices[d] for d, index in enumerate(writer.out.indices)}
+        recipe = self.recipes[read.var]
         var, _, moved = temporary(self.program, self.axes, used, read.var.dtype)
 
         def there(axis: int) -> Index:
-            return place[axis].substitute(lambda a: at(moved[a]))
+            return read.indices[-1 - axis].substitute(lambda a: at(moved[a]))
 
         clone = Statement(
             kind="=",
-            operation=writer.operation,
+            operation=recipe.operation,
             out=Access(var, tuple(at(moved[a]) for a in used)),
-            inputs=[_moved(o, there) for o in writer.inputs],
+            inputs=[_moved(o, there) for o in recipe.inputs],
             axes=tuple(moved.values()),
-            dtype=writer.dtype,
+            dtype=recipe.writer.dtype,
             extra=reader.extra,
             pin=reader,
-            node=writer.node,
+            node=recipe.writer.node,
         )
         var.private = frozenset(reader.extra)
         self.program.statements.append(clone)
@@ -106,6 +108,48 @@ class Recomputation:
     def _canonical(self, read: Access) -> tuple[Index, ...]:
         unrolled = [a for a in dict.fromkeys(read.axes()) if self.axes.unrolled(a)]
         return read.substitute(lambda a: at(-1 - unrolled.index(a)) if a in unrolled else at(self.axes.find(a))).indices
+
+
+def _recipe(writers: list[Statement]) -> Recipe | None:
+    """How to compute an element of a variable anew, where that is cheap."""
+    first = writers[0]
+    if any(s.kind != "=" or s.functions or "/" in s.operation or "sqrt" in s.operation for s in writers):
+        return None
+    if len(writers) > 1:
+        return _choice(writers)
+    if any(index.axis is None for index in first.out.indices):
+        return None
+    return Recipe(first, first.operation, _by_dimension(first))
+
+
+def _choice(parts: list[Statement]) -> Recipe | None:
+    """How to compute an element of what is put together along one dimension from parts that do not change there."""
+    dimensions = {d for s in parts for d, index in enumerate(s.out.indices) if index.axis is None}
+    if len(dimensions) != 1 or any(s.operation != "{0}" for s in parts):
+        return None
+    (along,) = dimensions
+    places = [s.out.indices[along] for s in parts]
+    if places[0].offset != 0 or any([c for _, c in place.terms] not in ([], [1]) for place in places):
+        return None
+    values = [_by_dimension(s, along)[0] for s in parts]
+    if any(isinstance(v, IndexValue) or (isinstance(v, Access) and -1 - along in v.axes()) for v in values):
+        return None
+    position = IndexValue(at(-1 - along), "int64")
+    inputs: list[Operand] = [position, values[0]]
+    operation = "{1}"
+    for k, (place, value) in enumerate(zip(places[1:], values[1:], strict=True), start=1):
+        inputs += [IndexValue(Index((), place.offset), "int64"), value]
+        operation = f"({operation} if {{0}} < {{{2 * k}}} else {{{2 * k + 1}}})"
+    return Recipe(parts[0], operation, tuple(inputs))
+
+
+def _by_dimension(writer: Statement, along: int = -1) -> tuple[Operand, ...]:
+    """What a statement reads, over the dimensions of what it writes; along one the index has an offset."""
+    place: dict[Atom, Index] = {}
+    for d, index in enumerate(writer.out.indices):
+        for atom, _ in index.terms:
+            place[atom] = Index(((-1 - d, 1),), -index.offset if d == along else 0)
+    return tuple(_moved(o, lambda a: place.get(a, at(a))) for o in writer.inputs)
 
 
 def _moved(operand: Operand, change: Callable[[int], Index]) -> Operand:

@@ -268,6 +268,18 @@ def test_rows_of_stencils_are_cleared_ahead_at_every_size(rank: int, far: int) -
             np.testing.assert_allclose(run(u=u)[name], value, rtol=1e-12, atol=1e-12)
 
 
+def test_parts_that_do_not_change_are_a_choice_by_position() -> None:
+    """Three parts along the axis of a running product; none of them is stored."""
+    g = ga.Graph("parts")
+    a, b = g.input("a", "n"), g.input("b", "n")
+    parts = [np.broadcast_to(v[:, None], ("n", size)) for v, size in ((a, 1), (b, "m"), (a * b, 2))]
+    g.output("y", np.log1p(np.cumprod(np.concatenate(parts, axis=1), axis=1) ** 2).sum(axis=1))
+    g.input("c", "m")
+    assert " < (m+1) else " in generate(inline(g)).source
+    arrays = {"a": RANDOM.normal(size=5), "b": RANDOM.normal(size=5), "c": RANDOM.normal(size=3)}
+    np.testing.assert_allclose(unjitted(g)(**arrays)["y"], interpret(g, **arrays)["y"], rtol=1e-13)
+
+
 def test_the_first_sum_into_an_array_is_an_assignment() -> None:
     g = ga.Graph("ranks")
     a, b = g.input("a", ("n", 3)), g.input("b", (3, "m"))

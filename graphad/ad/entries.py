@@ -354,6 +354,17 @@ def flat_entries(graph: Graph, source: int, target: int) -> Flat:
 
     Raises `IndirectError` where an operation on the way has no rule, or where positions depend on floating values.
     """
+    lines = entry_lines(graph, source, target)
+    if not lines:
+        dtype = graph.nodes[source].type.dtype
+        lines = [Flat(*(filled(graph, (0,), 0, kind) for kind in (dtype, "int64", "int64")))]
+    if len(lines) == 1:
+        return lines[0]
+    return Flat(*(call("concatenate", list(column)) for column in zip(*lines, strict=True)))
+
+
+def entry_lines(graph: Graph, source: int, target: int) -> list[Flat]:
+    """The same in parts, each by a formula of its own; none where nothing depends on the source."""
     parts = parts_of(graph, target)
     lines: list[Flat] = []
     for part, entries in zip(parts, entries_of(graph, source, [p.node for p in parts]), strict=True):
@@ -362,12 +373,7 @@ def flat_entries(graph: Graph, source: int, target: int) -> Flat:
             value = arith.scale(entry.value, -1.0) if part.negative else entry.value
             assert value is not None
             lines.append(Flat(*(_line(x) for x in (stretched(value, rows.shape), rows, entry.columns))))
-    dtype = graph.nodes[source].type.dtype
-    if not lines:
-        lines = [Flat(*(filled(graph, (0,), 0, kind) for kind in (dtype, "int64", "int64")))]
-    if len(lines) == 1:
-        return lines[0]
-    return Flat(*(call("concatenate", list(column)) for column in zip(*lines, strict=True)))
+    return lines
 
 
 def _rows_of(part: Part, entry: Entries) -> Variable:

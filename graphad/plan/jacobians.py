@@ -14,6 +14,7 @@ from graphad.ir.variable import Variable
 from graphad.plan.eliminate import eliminated_jacobian
 from graphad.plan.maps import batched_rows, find_rows, place, scattered
 from graphad.plan.modes import Decision, Mode, Plan, choose_mode, differentiated
+from graphad.plan.placed import placed_jacobian
 from graphad.plan.segments import compose, composed_jacobian, decisions
 
 Planned = tuple[Graph, Plan]
@@ -30,9 +31,10 @@ def planned_jacobian(
 ) -> Planned:
     """The derivative graph of dense Jacobians and what was decided about it.
 
-    A map is differentiated row by row, a graph of few scalars by vertex elimination. Otherwise the graph is composed
-    of segments where that saves more than a tenth of the multiplications of the better uniform mode, or where `force`
-    names modes of segments; else forward or reverse as a whole by the number of sweeps, or as `mode` says.
+    A map is differentiated row by row, a graph of few scalars by vertex elimination; what has few entries, each with a
+    formula, is written into zeros. Otherwise the graph is composed of segments where that saves more than a tenth of
+    the multiplications of the better uniform mode, or where `force` names modes of segments; else forward or reverse as
+    a whole by the number of sweeps, or as `mode` says.
 
     Raises `ArgumentError` where both `mode` and `force` are given, or `force` names no segment.
     """
@@ -45,6 +47,9 @@ def planned_jacobian(
     eliminated = eliminated_jacobian(graph, wrt, of) if free else None
     if eliminated is not None:
         return eliminated.graph, Plan((eliminated.decision,), graph)
+    placed = placed_jacobian(graph, wrt, of) if free else None
+    if placed is not None:
+        return placed[0], Plan((placed[1],), graph)
     if force or free:
         composition = compose(graph, wrt, of, force)
         if force or composition.pays:

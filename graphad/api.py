@@ -211,13 +211,13 @@ def jacobian(
     >>> import graphad as ga
     >>> p = ga.Graph("polar")
     >>> q = p.input("q", shape=("n", 2))
-    >>> p.output("z", q[:, 0] * np.cos(q[:, 1]))
+    >>> p.output("z", q[:, 0] * np.exp(q[:, 1]))
     >>> jacobian(p, batch="n")(np.array([[1.0, 0.0], [2.0, 0.0]]))
-    array([[ 1., -0.],
-           [ 1., -0.]])
+    array([[1., 1.],
+           [1., 2.]])
     >>> g = ga.Graph("wave")
     >>> x = g.input("x", shape="n")
-    >>> g.output("y", np.stack([x, x * x]))
+    >>> g.output("y", np.stack([np.cumsum(x), x * x]))
     >>> J = jacobian(g)
     >>> J(np.array([3.0]))
     array([[[1.]],

@@ -129,7 +129,7 @@ def color_symmetric(pattern: Any, ordering: Ordering | None = None) -> Colors:
     Vertices with very many neighbours get colours of their own, which no such path can have twice.
 
     >>> color_symmetric(csr_array(np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool) | np.eye(4, k=-1, dtype=bool)))
-    array([0, 1, 2, 0], dtype=int32)
+    array([0, 1, 0, 2], dtype=int32)
     """
     adjacency = csr_array(pattern)
     lengths = np.diff(adjacency.indptr)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from graphad.ir.bodies import bodies
-from graphad.ir.graph import Frozen, Graph, Node, keep
+from graphad.ir.bodies import bodies, copy_nodes, input_like
+from graphad.ir.graph import Frozen, Graph, Node
 from graphad.ir.variable import Variable
 from passes.cse import COMMUTATIVE
 
@@ -170,8 +170,9 @@ class Slots:
         if len(set(groups.values())) == len(carries):
             return {}
         inputs, outputs = list(self.main.inputs.values()), list(self.main.outputs.values())
+        outside = {inputs[k]: (self.role(k), given[k].node) for k in range(self.carries, self.count)}
         while True:
-            numbers = _value_numbers(self.main, {inputs[k]: groups[k] for k in carries})
+            numbers = value_numbers(self.main, {**outside, **{inputs[k]: groups[k] for k in carries}})
             finer = {k: (groups[k], numbers[outputs[k]]) for k in carries}
             names = {key: n for n, key in enumerate(dict.fromkeys(finer.values()))}
             if len(names) == len(set(groups.values())):
@@ -233,7 +234,7 @@ def _needs(body: Graph) -> list[set[int]]:
     return [{k for k in range(len(places)) if known[i] >> k & 1} for i in body.outputs.values()]
 
 
-def _value_numbers(body: Graph, groups: Mapping[int, Any]) -> list[int]:
+def value_numbers(body: Graph, groups: Mapping[int, Any]) -> list[int]:
     """Numbers of nodes, equal where the values are if inputs of one group are equal."""
     table: dict[Any, int] = {}
     numbers: list[int] = []
@@ -262,19 +263,11 @@ def rebuilt_body(body: Graph, places: Sequence[int], stands: Mapping[int, Any], 
     moved: dict[int, int] = {}
     for place in places:
         name, node_id = named[place]
-        kind = body.nodes[node_id].type
-        with new.at(body.nodes[node_id].source):
-            moved[node_id] = new.input(name, kind.shape, kind.dtype).id
+        moved[node_id] = input_like(new, name, body, node_id).id
     for place, by in stands.items():
         if place < len(named):
             moved[named[place][1]] = _made(new, by) if isinstance(by, tuple) else moved[named[by][1]]
-    for old in sorted(keep(body, [body.outputs[name] for name in outputs]) - set(moved)):
-        node = body.nodes[old]
-        with new.at(node.source):
-            if node.op == "const":
-                moved[old] = new.const(node.param("value").array).id
-            else:
-                moved[old] = new.add(node.op, tuple([moved[a] for a in node.args]), node.params, node.region)
+    copy_nodes(body, new, moved, [body.outputs[name] for name in outputs])
     for name in outputs:
         new.output(name, Variable(new, moved[body.outputs[name]]))
     new.requirements = list(dict.fromkeys([*body.requirements, *new.requirements]))

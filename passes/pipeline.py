@@ -13,10 +13,12 @@ from graphad.ir.text import to_text
 from graphad.ir.types import TensorType
 from graphad.ir.verify import verify
 from passes.base import Pass
+from passes.checkpoints import Checkpoints
 from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
 from passes.elements import StackElements
 from passes.fold import Fold
+from passes.fuse_loops import FuseLoops
 from passes.in_bodies import Known, run_everywhere
 from passes.loop_parts import LoopParts
 from passes.mirror import Mirror
@@ -40,6 +42,11 @@ DEFAULT: tuple[Pass, ...] = (
     Fold(),
     CommonSubexpressions(),
     LoopParts(),
+    Checkpoints(),
+    FuseLoops(),
+    CommonSubexpressions(),
+    LoopParts(),
+    CommonSubexpressions(),
     DeadCode(),
 )
 

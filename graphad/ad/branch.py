@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from graphad.ad import arith
 from graphad.ad.flow import body_flow
 from graphad.ad.forward import push_forward
-from graphad.ad.loop import Values, fresh_names, input_like, items_of, ordered
+from graphad.ad.loop import Values, items_of, ordered
 from graphad.ad.reverse import pull_back
+from graphad.ir.bodies import fresh_names, input_like
 from graphad.ir.graph import Graph, Node
 from graphad.ir.variable import Variable
 
@@ -41,7 +42,7 @@ def _tangents(branch: Graph, moving: Sequence[int], results: Sequence[int]) -> G
     inputs, outputs = list(branch.inputs.items()), list(branch.outputs.items())
     dots = [f"{inputs[k][0]}_dot" for k in moving]
     names = fresh_names(branch, dots)
-    seeds = {inputs[k][1]: input_like(new, inputs[k][1], name) for k, name in zip(moving, names, strict=True)}
+    seeds = {inputs[k][1]: input_like(new, name, new, inputs[k][1]) for k, name in zip(moving, names, strict=True)}
     targets = [outputs[k][1] for k in results]
     for k, tangent in zip(results, push_forward(new, seeds, targets), strict=True):
         new.output(outputs[k][0], arith.materialized(tangent, Variable(new, outputs[k][1])))
@@ -76,7 +77,7 @@ def _cotangents(branch: Graph, given: Sequence[int], asked: Sequence[int], *, gu
     names = fresh_names(branch, [f"{outputs[k][0]}_bar" for k in given])
     seeds: dict[int, Variable] = {}
     for k, name in zip(given, names, strict=True):
-        seed, target = input_like(new, outputs[k][1], name), outputs[k][1]
+        seed, target = input_like(new, name, new, outputs[k][1]), outputs[k][1]
         seeds[target] = seeds[target] + seed if target in seeds else seed
     targets = [inputs[k][1] for k in asked]
     found = pull_back(new, seeds, targets, guarded=guarded)

@@ -22,7 +22,7 @@ from typing import Any
 from graphad.ad import arith
 from graphad.ad.flow import loop_state
 from graphad.ad.forward import push_forward
-from graphad.ir.bodies import with_inputs
+from graphad.ir.bodies import fresh_names, input_like, with_inputs
 from graphad.ir.graph import Graph, Node
 from graphad.ir.sizes import Extent
 from graphad.ir.types import TupleType
@@ -75,18 +75,6 @@ def items_of(node: Variable) -> list[Variable]:
     """The results of a node with several."""
     assert isinstance(node.type, TupleType)
     return [node.graph.apply("item", node, index=k) for k in range(len(node.type.items))]
-
-
-def fresh_names(graph: Graph, wanted: Iterable[str]) -> list[str]:
-    """Names like these that the graph does not have, and that differ from each other."""
-    found: list[str] = []
-    for name in wanted:
-        fresh, number = name, 1
-        while fresh in graph.inputs or fresh in graph.outputs or fresh in found:
-            number += 1
-            fresh = f"{name}_{number}"
-        found.append(fresh)
-    return found
 
 
 # ---------------------------------------------------------------------- forward
@@ -172,7 +160,8 @@ def dual(loop: Loop, seeded: Iterable[int]) -> Dual:
     new.outputs = {}
     names = list(loop.body.inputs)
     dots = dict(zip(inputs, fresh_names(loop.body, [f"{names[k]}_dot" for k in inputs]), strict=True))
-    seeds = {loop.body.inputs[names[k]]: input_like(new, loop.body.inputs[names[k]], dots[k]) for k in inputs}
+    ids = list(loop.body.inputs.values())
+    seeds = {ids[k]: input_like(new, dots[k], new, ids[k]) for k in inputs}
     targets = list(loop.body.outputs.values())
     found = push_forward(new, seeds, targets)
     tangents: dict[int, Variable] = {}
@@ -198,12 +187,6 @@ def dual(loop: Loop, seeded: Iterable[int]) -> Dual:
         xs=loop.xs + sum(loop.carries <= k < middle for k in inputs),
     )  # fmt: skip
     return Dual(loop, changed, inputs, tuple(tangents))
-
-
-def input_like(graph: Graph, node_id: int, name: str) -> Variable:
-    kind = graph.nodes[node_id].type
-    with graph.at(graph.nodes[node_id].source):
-        return graph.input(name, kind.shape, kind.dtype)
 
 
 def ordered(graph: Graph, names: Sequence[str]) -> Graph:

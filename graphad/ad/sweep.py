@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from graphad.ad import arith
 from graphad.ad.flow import body_flow, loop_state
-from graphad.ad.loop import Loop, Values, dual, fresh_names, input_like, items_of, ordered
+from graphad.ad.loop import Loop, Values, dual, items_of, ordered
 from graphad.ad.reverse import pull_back
+from graphad.ir.bodies import fresh_names, input_like
 from graphad.ir.graph import Graph, Node
 from graphad.ir.variable import Variable
 
@@ -69,7 +70,7 @@ def adjoint_of(loop: Loop, parts: Parts, *, guarded: bool = False) -> Graph:
     bars = fresh_names(body, [f"{outputs[k][0]}_bar" for k in parts.seeds(loop)])
     seeds: dict[int, Variable] = {}
     for k, name in zip(parts.seeds(loop), bars, strict=True):
-        seed, target = input_like(new, outputs[k][1], name), outputs[k][1]
+        seed, target = input_like(new, name, new, outputs[k][1]), outputs[k][1]
         seeds[target] = seeds[target] + seed if target in seeds else seed
     names = [list(body.inputs)[k] for k in parts.places(loop)]
     targets = [body.inputs[name] for name in names]
@@ -78,7 +79,7 @@ def adjoint_of(loop: Loop, parts: Parts, *, guarded: bool = False) -> Graph:
     cut = len(targets) - len(parts.wrt_constants)
     sums = fresh_names(new, [f"{name}_sum" for name in names[cut:]])
     for k, name in enumerate(sums, start=cut):
-        total = input_like(new, targets[k], name)
+        total = input_like(new, name, new, targets[k])
         value = arith.add(total, found[k])
         values[k] = arith.materialized(value, total)
     for name, value in zip(fresh_names(new, [f"{name}_bar" for name in names]), values, strict=True):

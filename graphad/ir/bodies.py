@@ -6,10 +6,10 @@ a size that none of its inputs has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from graphad.ir.graph import Frozen, Graph, Node, keep
+from graphad.ir.graph import Frozen, Graph, Node
 from graphad.ir.sizes import Extent, Size
 from graphad.ir.types import TensorType, TupleType
 from graphad.ir.variable import Variable
@@ -103,16 +103,57 @@ def inlined(body: Graph, target: Graph, args: Sequence[Variable]) -> list[Variab
     """
     moved = dict(zip(body.inputs.values(), [a.id for a in args], strict=True))
     before = len(target.requirements)
-    for old in sorted(keep(body, body.outputs.values()) - set(moved)):
-        node = body.nodes[old]
+    copy_nodes(body, target, moved, body.outputs.values())
+    known = set(target.requirements[before:])
+    target.requirements.extend(r for r in body.requirements if r not in known)
+    return [Variable(target, moved[i]) for i in body.outputs.values()]
+
+
+def copy_nodes(graph: Graph, target: Graph, moved: dict[int, int], wanted: Iterable[int]) -> None:
+    """Copy into an open graph what some nodes need, themselves included.
+
+    Arguments:
+        moved: nodes of `graph` with what stands for them in `target`; those copied are added.
+    """
+    needed: set[int] = set()
+    stack = list(wanted)
+    while stack:
+        node_id = stack.pop()
+        if node_id not in moved and node_id not in needed:
+            needed.add(node_id)
+            stack.extend(graph.nodes[node_id].args)
+    for old in sorted(needed):
+        node = graph.nodes[old]
         with target.at(node.source):
             if node.op == "const":
                 moved[old] = target.const(node.param("value").array).id
             else:
                 moved[old] = target.add(node.op, tuple([moved[a] for a in node.args]), node.params, node.region)
-    known = set(target.requirements[before:])
-    target.requirements.extend(r for r in body.requirements if r not in known)
-    return [Variable(target, moved[i]) for i in body.outputs.values()]
+
+
+def fresh_names(graph: Graph, wanted: Iterable[str]) -> list[str]:
+    """Names like these that no input or output of a graph has, and that differ from each other.
+
+    >>> g = Graph("f")
+    >>> x = g.input("x")
+    >>> fresh_names(g, ["x", "y", "x"])
+    ['x_2', 'y', 'x_3']
+    """
+    found: list[str] = []
+    for name in wanted:
+        fresh, number = name, 1
+        while fresh in graph.inputs or fresh in graph.outputs or fresh in found:
+            number += 1
+            fresh = f"{name}_{number}"
+        found.append(fresh)
+    return found
+
+
+def input_like(target: Graph, name: str, graph: Graph, node_id: int) -> Variable:
+    """A new input of an open graph with the type and the line of a node of any graph."""
+    node = graph.nodes[node_id]
+    with target.at(node.source):
+        return target.input(name, node.type.shape, node.type.dtype)
 
 
 def with_inputs(body: Graph, wanted: Mapping[str, TensorType], names: Mapping[str, str] | None = None) -> Graph:

@@ -6,6 +6,7 @@ What depends on nothing (constants, counters, sizes, and stretched ones) is made
 from __future__ import annotations
 
 from graphad.errors import GraphError, describe
+from graphad.ir.bodies import fresh_names, input_like
 from graphad.ir.graph import Graph
 from graphad.ir.variable import Variable
 
@@ -46,13 +47,8 @@ class OpenBody(Graph):
 
     def _input(self, variable: Variable) -> Variable:
         node = variable.node
-        wanted = str(node.param("name")) if node.op == "input" else "outer"
-        name, number = wanted, 1
-        while name in self.inputs:
-            number += 1
-            name = f"{wanted}_{number}"
-        with self.at(node.source):
-            inside = self.input(name, variable.shape, variable.dtype)
+        (name,) = fresh_names(self, [str(node.param("name")) if node.op == "input" else "outer"])
+        inside = input_like(self, name, variable.graph, variable.id)
         self.lifted[name] = variable
         return inside
 

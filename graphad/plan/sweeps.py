@@ -1,0 +1,180 @@
+"""What the reverse sweep of a loop stores: the schedules there are, their bytes and steps, and which is taken.
+
+"all" stores what the adjoint step needs and what is dear to compute again: the fewest bytes whose absence would run a
+dear operation twice (a minimum cut in the adjoint body). "carries" stores the state before each step and runs the step
+again. Both cost bytes in proportion to the steps; where those exceed `LIMIT`, the binomial schedule stores as many
+states as fit.
+
+References: A. Griewank and A. Walther, Algorithm 799: Revolve, ACM TOMS 26 (2000); for the cut see
+`graphad.plan.saving`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import comb, isqrt
+from typing import Any, NamedTuple
+
+from graphad.analysis.cost import REPEATED, VIEWS, node_flops, type_bytes
+from graphad.ir import sizes
+from graphad.ir.graph import Graph, Node, keep, rebuild
+from graphad.ops.schedules import repetitions
+from graphad.plan.memory import Problem, Task
+from graphad.plan.saving import minimum_cut
+
+LIMIT = 1 << 30  # bytes, at the sizes' hints, up to which a sweep stores something for every step
+DEAR = 8  # operations for each element of a result from which on it is better stored than computed again
+
+
+class Candidate(NamedTuple):
+    """A schedule, the bytes that it stores at its peak, and the steps that it runs beyond the first sweep."""
+
+    schedule: tuple[Any, ...]
+    bytes: int
+    steps: int
+
+
+def extra_steps(steps: int, snapshots: int) -> int:
+    """The fewest steps that a reverse sweep of n steps runs besides its adjoint steps with s stored states.
+
+    t(n, s) = r·n - C(s + r, s + 1), with the least r for which C(s + r, s) >= n. The first state counts as one of the
+    s. Reference: Griewank and Walther (2000).
+
+    >>> rows = (50, 3), (50, 5), (100, 3), (100, 5), (100, 10), (1000, 5), (1000, 10), (1000, 20)
+    >>> [extra_steps(n, s) for n, s in rows]
+    [180, 122, 490, 316, 222, 6284, 3636, 2747]
+    >>> extra_steps(10000, 10), extra_steps(10000, 20)
+    (57624, 37976)
+    """
+    r = repetitions(steps, snapshots)
+    return r * steps - comb(snapshots + r, snapshots + 1)
+
+
+def stored_nodes(node: Node, bound: Mapping[str, int], *, dear: bool = True) -> tuple[int, ...]:
+    """The nodes of the adjoint body whose values a sweep stores for every step.
+
+    Arguments:
+        node: a `scan_adjoint`.
+        bound: the named sizes, for bytes.
+        dear: also store what is dear to compute again; otherwise only carries.
+    """
+    adjoint: Graph = node.param("adjoint")
+    known = _known(adjoint, len(node.param("body").inputs))
+    carries = list(adjoint.inputs.values())[: node.param("carries")]
+    live = keep(adjoint, adjoint.outputs.values())
+    wanted = {a for i in live for a in adjoint.nodes[i].args if i not in known and a in known}
+    wanted |= {i for i in adjoint.outputs.values() if i in known}
+    if not dear:
+        return tuple(sorted(keep(adjoint, wanted).intersection(carries)))
+    moving = _moving(adjoint, known, carries)
+    inside = sorted(keep(adjoint, wanted) & moving)
+    banned = {i for i in inside if i in carries or _dear(adjoint, i, bound)}
+    tasks = tuple([_task(adjoint, i, bound, moving) for i in range(len(adjoint.nodes))])
+    targets = sorted(_without_tuples(adjoint, wanted & moving))
+    return tuple(sorted(minimum_cut(Problem(tasks, len(tasks)), inside, targets, banned).saved))
+
+
+def _known(adjoint: Graph, own: int) -> set[int]:
+    """The nodes that depend on the loop's own operands only, so that the forward sweep can make them."""
+    seeds = set(list(adjoint.inputs.values())[own:])
+    known: set[int] = set()
+    for node_id, node in enumerate(adjoint.nodes):
+        if node_id not in seeds and node.op != "placeholder" and known.issuperset(node.args):
+            known.add(node_id)
+    return known
+
+
+def _moving(adjoint: Graph, known: set[int], carries: Sequence[int]) -> set[int]:
+    """The known nodes that a sweep does not have for nothing: those made of carries, and dear ones made of elements."""
+    moving = set(carries)
+    for node_id in sorted(known):
+        node = adjoint.nodes[node_id]
+        if any(a in moving for a in node.args) or (node.op in REPEATED and node.args):
+            moving.add(node_id)
+    return moving
+
+
+def _without_tuples(adjoint: Graph, wanted: set[int]) -> set[int]:
+    """Nodes with several results replaced by those of their results that are read."""
+    several = {i for i in wanted if adjoint.nodes[i].op in REPEATED}
+    items = {i for i, node in enumerate(adjoint.nodes) if node.op == "item" and node.args[0] in several}
+    return (wanted - several) | items
+
+
+def _task(adjoint: Graph, node_id: int, bound: Mapping[str, int], moving: set[int]) -> Task:
+    node = adjoint.nodes[node_id]
+    several = node.op in REPEATED
+    count = sizes.evaluate(type_bytes(node.type), bound)
+    # A node with several results is not stored itself; more than all its results together is as good as infinite.
+    args = tuple([a for a in node.args if a in moving]) if node_id in moving else ()
+    return Task(str(node_id), count * 1000 + 1 if several else count, 1, args)
+
+
+def _dear(adjoint: Graph, node_id: int, bound: Mapping[str, int]) -> bool:
+    node = adjoint.nodes[node_id]
+    if node.op in REPEATED:
+        return True
+    if node.op in VIEWS:
+        return False
+    flops = sizes.evaluate(node_flops(adjoint, node_id), bound)
+    return flops >= DEAR * max(1, sizes.evaluate(node.type.elements, bound))
+
+
+# ---------------------------------------------------------------------- schedules
+
+
+def candidates(node: Node, bound: Mapping[str, int]) -> tuple[Candidate, ...]:
+    """The schedules for a `scan_adjoint`, from the fastest to the smallest, at given sizes.
+
+    Steps of "carries" are counted: each is run once more inside its adjoint step. Those of "all" are not.
+    """
+    steps = max(1, sizes.evaluate(node.param("length"), bound))
+    state = state_bytes(node, bound)
+    found = [
+        Candidate(("all",), steps * _bytes(node, stored_nodes(node, bound), bound), 0),
+        Candidate(("carries",), steps * _bytes(node, stored_nodes(node, bound, dear=False), bound), steps),
+    ]
+    snapshots = steps // 2
+    while snapshots >= 1:
+        again = extra_steps(steps, snapshots)
+        found.append(Candidate(("binomial", snapshots), snapshots * state, steps + again))
+        snapshots //= 2
+    stretch = isqrt(steps)
+    kept = (-(-steps // stretch) + stretch) * state
+    found.append(Candidate(("every", stretch), kept, 2 * steps))
+    return tuple(sorted(dict.fromkeys(found), key=lambda one: (one.steps, one.bytes)))
+
+
+def state_bytes(node: Node, bound: Mapping[str, int]) -> int:
+    """The bytes of all carries of a sweep's loop."""
+    body: Graph = node.param("body")
+    carries = list(body.inputs.values())[: node.param("carries")]
+    return sum(sizes.evaluate(type_bytes(body.nodes[i].type), bound) for i in carries)
+
+
+def _bytes(node: Node, stored: Sequence[int], bound: Mapping[str, int]) -> int:
+    adjoint: Graph = node.param("adjoint")
+    return sum(sizes.evaluate(type_bytes(adjoint.nodes[i].type), bound) for i in stored)
+
+
+def decided(node: Node, bound: Mapping[str, int], limit: int = LIMIT) -> tuple[Any, ...]:
+    """The schedule of a sweep: its own; else "all" or "carries" where they store up to `limit`; else a binomial one."""
+    if node.param("schedule") is not None:
+        return tuple(node.param("schedule"))
+    steps = sizes.evaluate(node.param("length"), bound)
+    for schedule, dear in ((("all",), True), (("carries",), False)):
+        if steps * _bytes(node, stored_nodes(node, bound, dear=dear), bound) <= limit:
+            return schedule
+    return ("binomial", max(1, limit // max(1, state_bytes(node, bound))))
+
+
+def with_schedule(graph: Graph, node_id: int, schedule: tuple[Any, ...]) -> Graph:
+    """The graph with a schedule set for one of its `scan_adjoint` nodes."""
+
+    def replace(new: Graph, old: int, node: Node, args: tuple[int, ...]) -> int | None:
+        if old != node_id:
+            return None
+        params = tuple(sorted({**dict(node.params), "schedule": schedule}.items()))
+        return new.add(node.op, args, params, node.region)
+
+    return rebuild(graph, replace)

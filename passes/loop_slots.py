@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from graphad.ir.bodies import bodies, copy_nodes, input_like
+from graphad.ir.bodies import bodies, copy_nodes, input_like, needs_of
 from graphad.ir.graph import Frozen, Graph, Node
 from graphad.ir.variable import Variable
 from passes.cse import COMMUTATIVE
@@ -101,9 +101,9 @@ class Slots:
     @cached_property
     def needs(self) -> list[set[int]]:
         """For each result the positions of the operands that it needs in one step, whatever their types."""
-        found = _needs(self.main)
+        found = needs_of(self.main)
         if self.op == "cond":
-            return [a | b for a, b in zip(found, _needs(self.params["on_false"]), strict=True)]
+            return [a | b for a, b in zip(found, needs_of(self.params["on_false"]), strict=True)]
         return found
 
     def fed_back(self, result: int) -> int | None:
@@ -137,7 +137,7 @@ class Slots:
         feeds = {place: k for k in range(len(self.results)) if (place := self.fed_back(k)) is not None}
         needed = set().union(*[self.needs[k] for k in live])
         if "test" in self.params and not self.is_sweep:
-            needed |= _needs(self.params["test"])[0]
+            needed |= needs_of(self.params["test"])[0]
         while more := {feeds[p] for p in needed if p in feeds} - live - invariant:
             live |= more
             needed |= set().union(*[self.needs[k] for k in more])
@@ -148,9 +148,9 @@ class Slots:
         live = set().union(*[self.needs[k] for k in results])
         live |= {place for k in results if (place := self.fed_back(k)) is not None}
         if "test" in self.params:
-            live |= _needs(self.params["test"])[0]
+            live |= needs_of(self.params["test"])[0]
         if self.is_sweep:
-            live |= set(range(self.carries)).union(*_needs(self.params["body"])) | self.differentiated(results)
+            live |= set(range(self.carries)).union(*needs_of(self.params["body"])) | self.differentiated(results)
         return live
 
     def differentiated(self, results: Sequence[int]) -> set[int]:
@@ -220,18 +220,6 @@ class Slots:
             params["of_ys"] = tuple([self.params["of_ys"][one.place - bars] for one in kept if one.role == "bar"])
             chosen = [self.params["wrt_xs"][k - first] for k in results if first <= k < first + middle]
             params["wrt_xs"] = tuple([old_xs.index(self.carries + k) for k in chosen])
-
-
-def _needs(body: Graph) -> list[set[int]]:
-    """For each output the positions of the inputs that it needs."""
-    places = {node_id: place for place, node_id in enumerate(body.inputs.values())}
-    known: list[int] = []
-    for node_id, node in enumerate(body.nodes):
-        mask = 1 << places[node_id] if node_id in places else 0
-        for arg in node.args:
-            mask |= known[arg]
-        known.append(mask)
-    return [{k for k in range(len(places)) if known[i] >> k & 1} for i in body.outputs.values()]
 
 
 def value_numbers(body: Graph, groups: Mapping[int, Any]) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from graphad.ir.graph import Graph
-from graphad.ir.types import Shape
+from graphad.ir.types import Shape, TupleType
 from graphad.ir.variable import Variable
 from graphad.ops.build import batched_apply
 
@@ -24,15 +24,26 @@ def batch_nodes(graph: Graph, inputs: Mapping[int, Variable], targets: Sequence[
 
     Returns the replacements of the targets; a target that depends on no replaced node is returned as it is.
     """
+    from graphad.ad.batch_bodies import batch_bodies  # here, because bodies are batched by this very function
+
     moved: dict[int, Variable] = dict(inputs)
+    several: dict[int, list[Variable | None]] = {}  # of nodes with several results
     for node_id in range(max(targets, default=-1) + 1):
         node = graph.nodes[node_id]
+        if node.op == "item" and node.args[0] in several:
+            found = several[node.args[0]][node.param("index")]
+            if found is not None:
+                moved[node_id] = found
+            continue
         if node_id in inputs or not any(a in moved for a in node.args):
             continue
         graph.set_source(node.source)
         batched = tuple([a in moved for a in node.args])
         args = tuple([moved[a] if a in moved else Variable(graph, a) for a in node.args])
-        moved[node_id] = batched_apply(graph, node, args, batched, axes)
+        if isinstance(node.type, TupleType):
+            several[node_id] = batch_bodies(graph, node, args, batched, axes)
+        else:
+            moved[node_id] = batched_apply(graph, node, args, batched, axes)
     graph.set_source(None)
     return [moved[t] if t in moved else Variable(graph, t) for t in targets]
 

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from graphad.ad import arith
+from graphad.ad.expand import expanded, stored_carries
 from graphad.ad.flow import body_flow, loop_state
+from graphad.ad.forward import push_forward
 from graphad.ad.loop import Loop, Values, dual, items_of, ordered
 from graphad.ad.reverse import pull_back
+from graphad.errors import DifferentiationError, describe
 from graphad.ir.bodies import fresh_names, input_like
 from graphad.ir.graph import Graph, Node
 from graphad.ir.variable import Variable
@@ -170,9 +173,36 @@ class Sweep:
         return [k in self.places for k in range(self.count)]
 
 
+def _is_batched(one: Sweep, operands: Sequence[Variable]) -> bool:
+    """Whether cotangents have batch axes that the loop itself lacks: its Jacobian does not describe them."""
+    results = [one.loop.body.nodes[i].type.rank for i in one.loop.body.outputs.values()]
+    stacks = [0 if k < one.loop.carries else 1 for k in one.seeds]
+    seeds = zip(one.seeds, stacks, operands[one.count :], strict=False)
+    constants = one.places[len(one.places) - one.sums :]
+    sums = zip(constants, operands[len(operands) - one.sums :], strict=True)
+    return any(v.ndim != results[k] + more for k, more, v in seeds) or any(v.ndim != operands[k].ndim for k, v in sums)
+
+
+def _plain(graph: Graph, node: Node) -> list[Variable]:
+    """The results of a batched sweep by plain loops."""
+    if node.op != "scan_adjoint":
+        raise DifferentiationError(
+            describe(
+                "the Jacobian of a `while_loop` by reverse mode is not differentiated again",
+                source=node.source,
+                fix="differentiate first: `hessian`, or `jacobian` of a gradient",
+            )
+        )
+    loop, places = expanded(graph, node, node.args, stored_carries(node))
+    return [graph.apply("item", Variable(graph, loop), index=places[k]) for k in range(len(places))]
+
+
 def push_sweep(graph: Graph, node: Node, operands: Sequence[Variable], tangents: Values) -> list[Variable | None]:
     """Tangents of the results of a sweep: the sweep of the loop of duals."""
     one = Sweep.of(node)
+    if _is_batched(one, operands):
+        given = {v.id: t for v, t in zip(operands, tangents, strict=True) if t is not None}
+        return push_forward(graph, given, [v.id for v in _plain(graph, node)])
     primals, moving = operands[: one.count], tangents[: one.count]
     if all(t is None for t in moving):
         found = sweep(graph, one.loop, primals, one.cotangents(tangents), one.wanted())
@@ -194,6 +224,10 @@ def pull_sweep(
 ) -> list[Variable | None]:
     """Cotangents of the operands of a sweep: the loop of duals, and its sweep."""
     one = Sweep.of(node)
+    if _is_batched(one, operands):
+        results = zip(_plain(graph, node), cotangents, strict=True)
+        targets = [v.id for v in operands]
+        return pull_back(graph, {v.id: c for v, c in results if c is not None}, targets, independent=True)
     primals = operands[: one.count]
     directions: list[Variable | None] = [None] * one.count
     for k, value in zip(one.places, cotangents, strict=True):

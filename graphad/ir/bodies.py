@@ -109,6 +109,18 @@ def inlined(body: Graph, target: Graph, args: Sequence[Variable]) -> list[Variab
     return [Variable(target, moved[i]) for i in body.outputs.values()]
 
 
+def needs_of(body: Graph) -> list[set[int]]:
+    """For each output the positions of the inputs that it needs, whatever their types."""
+    places = {node_id: place for place, node_id in enumerate(body.inputs.values())}
+    known: list[int] = []
+    for node_id, node in enumerate(body.nodes):
+        mask = 1 << places[node_id] if node_id in places else 0
+        for arg in node.args:
+            mask |= known[arg]
+        known.append(mask)
+    return [{k for k in range(len(places)) if known[i] >> k & 1} for i in body.outputs.values()]
+
+
 def copy_nodes(graph: Graph, target: Graph, moved: dict[int, int], wanted: Iterable[int]) -> None:
     """Copy into an open graph what some nodes need, themselves included.
 
@@ -168,12 +180,15 @@ def with_inputs(body: Graph, wanted: Mapping[str, TensorType], names: Mapping[st
     <graph double(time: float64[], x: float64[]) -> y; 4 nodes>
     """
     new = Graph(body.name)
-    values: dict[str, Variable] = {}
+    moved: dict[int, int] = {}
     for name, kind in wanted.items():
-        old = name if names is None else names.get(name, "")
-        with new.at(body.nodes[body.inputs[old]].source if old in body.inputs else None):
-            values[old] = new.input(name, kind.shape, kind.dtype)
-    for name, result in zip(body.outputs, inlined(body, new, [values[n] for n in body.inputs]), strict=True):
-        new.output(name, result)
-    new.requirements = list(dict.fromkeys(new.requirements))
+        old = body.inputs.get(name if names is None else names.get(name, ""))
+        with new.at(None if old is None else body.nodes[old].source):
+            value = new.input(name, kind.shape, kind.dtype)
+        if old is not None:
+            moved[old] = value.id
+    copy_nodes(body, new, moved, body.outputs.values())
+    for name, node_id in body.outputs.items():
+        new.output(name, Variable(new, moved[node_id]))
+    new.requirements = list(dict.fromkeys([*new.requirements, *body.requirements]))
     return new.freeze()

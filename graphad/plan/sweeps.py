@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from math import comb, isqrt
 from typing import Any, NamedTuple
 
+from graphad.ad.expand import frontier, stored_carries
 from graphad.analysis.cost import REPEATED, VIEWS, node_flops, type_bytes
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node, keep, rebuild
@@ -59,29 +60,16 @@ def stored_nodes(node: Node, bound: Mapping[str, int], *, dear: bool = True) -> 
         dear: also store what is dear to compute again; otherwise only carries.
     """
     adjoint: Graph = node.param("adjoint")
-    known = _known(adjoint, len(node.param("body").inputs))
-    carries = list(adjoint.inputs.values())[: node.param("carries")]
-    live = keep(adjoint, adjoint.outputs.values())
-    wanted = {a for i in live for a in adjoint.nodes[i].args if i not in known and a in known}
-    wanted |= {i for i in adjoint.outputs.values() if i in known}
     if not dear:
-        return tuple(sorted(keep(adjoint, wanted).intersection(carries)))
+        return stored_carries(node)
+    carries = list(adjoint.inputs.values())[: node.param("carries")]
+    known, wanted = frontier(node)
     moving = _moving(adjoint, known, carries)
     inside = sorted(keep(adjoint, wanted) & moving)
     banned = {i for i in inside if i in carries or _dear(adjoint, i, bound)}
     tasks = tuple([_task(adjoint, i, bound, moving) for i in range(len(adjoint.nodes))])
     targets = sorted(_without_tuples(adjoint, wanted & moving))
     return tuple(sorted(minimum_cut(Problem(tasks, len(tasks)), inside, targets, banned).saved))
-
-
-def _known(adjoint: Graph, own: int) -> set[int]:
-    """The nodes that depend on the loop's own operands only, so that the forward sweep can make them."""
-    seeds = set(list(adjoint.inputs.values())[own:])
-    known: set[int] = set()
-    for node_id, node in enumerate(adjoint.nodes):
-        if node_id not in seeds and node.op != "placeholder" and known.issuperset(node.args):
-            known.add(node_id)
-    return known
 
 
 def _moving(adjoint: Graph, known: set[int], carries: Sequence[int]) -> set[int]:

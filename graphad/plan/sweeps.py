@@ -1,12 +1,10 @@
 """What the reverse sweep of a loop stores: the schedules there are, their bytes and steps, and which is taken.
 
-"all" stores what the adjoint step needs and what is dear to compute again: the fewest bytes whose absence would run a
-dear operation twice (a minimum cut in the adjoint body). "carries" stores the state before each step and runs the step
-again. Both cost bytes in proportion to the steps; where those exceed `LIMIT`, the binomial schedule stores as many
-states as fit.
+"all" stores the fewest bytes with which no dear operation runs twice: a minimum cut in the adjoint body. "carries"
+stores the state before each step and runs the step again. Both cost bytes in proportion to the steps; where those
+exceed `LIMIT`, the binomial schedule stores as many states as fit.
 
-References: A. Griewank and A. Walther, Algorithm 799: Revolve, ACM TOMS 26 (2000); for the cut see
-`graphad.plan.saving`.
+Reference: A. Griewank and A. Walther, Algorithm 799: Revolve, ACM TOMS 26 (2000).
 """
 
 from __future__ import annotations
@@ -20,8 +18,6 @@ from graphad.analysis.cost import REPEATED, VIEWS, node_flops, type_bytes
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node, keep, rebuild
 from graphad.ops.schedules import repetitions
-from graphad.plan.memory import Problem, Task
-from graphad.plan.saving import minimum_cut
 
 LIMIT = 1 << 30  # bytes, at the sizes' hints, up to which a sweep stores something for every step
 DEAR = 8  # operations for each element of a result from which on it is better stored than computed again
@@ -67,9 +63,38 @@ def stored_nodes(node: Node, bound: Mapping[str, int], *, dear: bool = True) -> 
     moving = _moving(adjoint, known, carries)
     inside = sorted(keep(adjoint, wanted) & moving)
     banned = {i for i in inside if i in carries or _dear(adjoint, i, bound)}
-    tasks = tuple([_task(adjoint, i, bound, moving) for i in range(len(adjoint.nodes))])
-    targets = sorted(_without_tuples(adjoint, wanted & moving))
-    return tuple(sorted(minimum_cut(Problem(tasks, len(tasks)), inside, targets, banned).saved))
+    targets = _without_tuples(adjoint, wanted & moving)
+    return tuple(sorted(_least_bytes(adjoint, inside, targets, banned, bound)))
+
+
+def _least_bytes(
+    adjoint: Graph, inside: Sequence[int], targets: set[int], banned: set[int], bound: Mapping[str, int]
+) -> list[int]:
+    """The nodes with the fewest bytes from which all targets can be made without running a banned node: a minimum cut.
+
+    Arguments:
+        inside: the nodes that may be stored or run again.
+    """
+    import networkx as nx  # here, because its import takes 0.1 s that most programs need not spend
+
+    flow: nx.DiGraph[object] = nx.DiGraph()
+    flow.add_nodes_from(("source", "sink"))
+    for node_id in inside:
+        node = adjoint.nodes[node_id]
+        if node.op in REPEATED:  # its results are stored, not the node
+            flow.add_edge((node_id, "in"), (node_id, "out"))
+        else:
+            count = sizes.evaluate(type_bytes(node.type), bound)
+            flow.add_edge((node_id, "in"), (node_id, "out"), capacity=max(1, count))
+        if node_id in banned:
+            flow.add_edge("source", (node_id, "in"))
+        for arg in node.args:
+            if (arg, "out") in flow:
+                flow.add_edge((arg, "out"), (node_id, "in"))
+        if node_id in targets:
+            flow.add_edge((node_id, "out"), "sink")
+    _, (near, _) = nx.minimum_cut(flow, "source", "sink")
+    return [i for i in inside if (i, "in") in near and (i, "out") not in near]
 
 
 def _moving(adjoint: Graph, known: set[int], carries: Sequence[int]) -> set[int]:
@@ -87,15 +112,6 @@ def _without_tuples(adjoint: Graph, wanted: set[int]) -> set[int]:
     several = {i for i in wanted if adjoint.nodes[i].op in REPEATED}
     items = {i for i, node in enumerate(adjoint.nodes) if node.op == "item" and node.args[0] in several}
     return (wanted - several) | items
-
-
-def _task(adjoint: Graph, node_id: int, bound: Mapping[str, int], moving: set[int]) -> Task:
-    node = adjoint.nodes[node_id]
-    several = node.op in REPEATED
-    count = sizes.evaluate(type_bytes(node.type), bound)
-    # A node with several results is not stored itself; more than all its results together is as good as infinite.
-    args = tuple([a for a in node.args if a in moving]) if node_id in moving else ()
-    return Task(str(node_id), count * 1000 + 1 if several else count, 1, args)
 
 
 def _dear(adjoint: Graph, node_id: int, bound: Mapping[str, int]) -> bool:

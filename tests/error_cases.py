@@ -5,10 +5,13 @@ from __future__ import annotations
 import error_cases_building
 import error_cases_calling
 import error_cases_inspecting
+import error_cases_loops
 from error_page import CASES, PAGE, page
 
 # The order of the page is that of these modules, whatever the order of their imports.
-_MODULES = [error_cases_calling.__name__, error_cases_building.__name__, error_cases_inspecting.__name__]
+_MODULES = [
+    m.__name__ for m in (error_cases_calling, error_cases_building, error_cases_loops, error_cases_inspecting)
+]
 CASES.sort(key=lambda c: _MODULES.index(c.make.__module__))
 
 if __name__ == "__main__":

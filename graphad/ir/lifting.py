@@ -86,15 +86,22 @@ def adopted(graph: Graph, variable: Variable) -> Variable:
     if isinstance(graph, OpenBody) and inside(graph, variable.graph):
         assert graph.outer is not None
         return graph.lift(graph.outer.owned(variable))
-    where, fix = f"graph `{variable.graph.name}`", f"apply the other graph here: `{variable.graph.name}(...)`"
-    if isinstance(variable.graph, OpenBody):
-        where = f"the body `{variable.graph.name}` of a `{variable.graph.purpose}`"
-        fix = "return it from the function: what a body computes comes out as a result"
+    source = graph._user_source()
+    body = next((g for g in (variable.graph, graph) if isinstance(g, OpenBody) and g.outer is None), None)
+    if body is not None:
+        raise GraphError(
+            describe(
+                f"a variable of the body `{body.name}` of a `{body.purpose}` is used outside it",
+                got=str(variable) if body is variable.graph else f"`{body.name}` beside {variable}",
+                source=source,
+                fix="return it from the function: what a body computes comes out as a result",
+            )
+        )
     raise GraphError(
         describe(
-            f"a variable of {where} is used in graph `{graph.name}`",
+            f"a variable of graph `{variable.graph.name}` is used in graph `{graph.name}`",
             got=str(variable),
-            source=graph._user_source(),
-            fix=fix if isinstance(variable.graph, OpenBody) else f"{fix} with this graph's variables",
+            source=source,
+            fix=f"apply the other graph here: `{variable.graph.name}(...)` with this graph's variables",
         )
     )

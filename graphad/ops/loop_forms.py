@@ -86,9 +86,10 @@ def _carry_of_pair(traced: Traced) -> Any:
         raise ArgumentError(
             describe(
                 f"`{traced.body.purpose}`: `{traced.body.name}` answers no pair",
-                expected="`return carry, y`, with None for no y",
+                expected="a carry and a y",
                 got=type(traced.result).__name__,
                 source=traced.source,
+                fix="`return carry, y`, with None where there is no y",
             )
         )
     return traced.result[0]
@@ -108,7 +109,8 @@ def as_schedule(checkpoint: Any) -> tuple[Any, ...] | None:
     raise ArgumentError(
         describe(
             f"`scan`: checkpoint={checkpoint!r} is no schedule",
-            expected='a number of snapshots, "all", "carries", ("every", k) or None',
+            expected='a number of states, "all", "carries", ("every", k) or None',
+            fix="count at least one state: the first is among them",
         )
     )
 
@@ -129,7 +131,8 @@ def _length(target: Graph, stacked: Sequence[Variable], names: Sequence[str], le
     for name, other in lengths[1:]:
         if never_equal(steps, other):
             problem = f"`scan`: `{first}` and `{name}` have different lengths"
-            raise ShapeError(describe(problem, expected=str(steps), got=str(other), source=source))
+            fix = "slice one of them: `x[:n]`"
+            raise ShapeError(describe(problem, expected=str(steps), got=str(other), source=source, fix=fix))
         if other != steps:
             target.require(Requirement("equal", other, steps, f"`scan`: `{first}` and `{name}` disagree", source))
     return steps
@@ -231,6 +234,7 @@ def _counted(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any)
                     expected="int64[]",
                     got=str(bound.type),
                     source=target._user_source(),
+                    fix="convert with `astype`",
                 )
             )
 
@@ -268,7 +272,7 @@ def while_loop(
     carried = Carried("while_loop", target, init)
     traced = carried.trace(body, [])
     traced.close(carried.outputs)
-    tested = Traced("while_loop", test, target, [carried.argument])
+    tested = Traced("while_loop", test, target, [carried.argument], "test")
     leaves, _ = flatten(tested.result)
     verdict = tested.variables(["test"], leaves[:1], [None])[0] if leaves else None
     if verdict is None or len(leaves) != 1 or verdict.type != TensorType("bool", ()):
@@ -335,7 +339,8 @@ def cond(
         )
     given = [[as_variable(target, leaf) for leaf in leaves] for leaves, _ in flat]
     arguments = [(f"x{k}", s, [v.type for v in vs]) for k, ((_, s), vs) in enumerate(zip(flat, given, strict=True))]
-    branches = [Traced("cond", fn, target, arguments) for fn in (true_fn, false_fn)]
+    named = (("on_true", true_fn), ("on_false", false_fn))
+    branches = [Traced("cond", fn, target, arguments, name) for name, fn in named]
     structure = _same_results(*branches)
     lifted = lifted_together(*branches)
     on_true, on_false = (branch.frozen(lifted) for branch in branches)
@@ -349,7 +354,7 @@ def _same_results(yes: Traced, no: Traced) -> Structure:
     flat, structure = flatten(yes.result)
     other, other_structure = flatten(no.result)
     problem = f"`cond`: `{no.body.name}` answers another structure than `{yes.body.name}`"
-    same_structure(problem, other_structure, structure, yes.source)
+    same_structure(problem, other_structure, structure, yes.source, "return the same form from both")
     names = [f"{name}_out" for name in structure.paths("y")]
     dtypes = [_dtype_of(b) or _dtype_of(a) for a, b in zip(flat, other, strict=True)]
     left, right = yes.variables(names, flat, dtypes), no.variables(names, other, dtypes)
@@ -359,8 +364,8 @@ def _same_results(yes: Traced, no: Traced) -> Structure:
             raise error(
                 describe(
                     f"`cond`: {name} has one type in `{yes.body.name}` and another in `{no.body.name}`",
-                    expected=str(one.type),
-                    got=str(two.type),
+                    expected="equal types",
+                    got=f"{one.type} and {two.type}",
                     source=yes.source,
                     fix="bring both to one shape (`np.broadcast_to`) and dtype (`astype`)",
                 )

@@ -33,6 +33,7 @@ class Traced:
         fn: the function.
         outer: the graph around.
         arguments: per argument of the function a prefix for names, the structure, and the types of its leaves.
+        default: the name of the body where the function has none.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class Traced:
         fn: Callable[..., Any],
         outer: Graph,
         arguments: Sequence[Argument],
+        default: str = "body",
     ) -> None:
         name = getattr(fn, "__name__", "")
-        self.body = OpenBody(name if name.isidentifier() and not iskeyword(name) else "body", outer, purpose)
+        self.body = OpenBody(name if name.isidentifier() and not iskeyword(name) else default, outer, purpose)
         self.outer = outer
         self.source = outer._user_source()
         given: list[Any] = []
@@ -175,7 +177,7 @@ class Carried:
         traced = Traced(self.purpose, fn, self.target, [self.argument, *rest])
         leaves, structure = flatten(state_of(traced))
         problem = f"`{self.purpose}`: `{traced.body.name}` answers a carry of another structure than it takes"
-        same_structure(problem, structure, self.structure, traced.source)
+        same_structure(problem, structure, self.structure, traced.source, "return the carry as it came")
         return traced, traced.variables(self.names, leaves, [v.dtype for v in self.start])
 
     def _promoted(self, new: Sequence[Variable]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graphad.errors import ArgumentError, describe
+from graphad.errors import ArgumentError, Source, describe
 
 LEAF = "leaf"
 
@@ -86,7 +86,7 @@ def _container(kind: Any, names: tuple[Any, ...], parts: tuple[Any, ...]) -> tup
     return [leaf for leaves, _ in taken for leaf in leaves], Structure(kind, names, tuple(s for _, s in taken))
 
 
-def same_structure(what: str, got: Structure, wanted: Structure, source: Any) -> None:
+def same_structure(what: str, got: Structure, wanted: Structure, source: Source | None, fix: str) -> None:
     """Raise `ArgumentError` where two trees differ in structure."""
     if got != wanted:
-        raise ArgumentError(describe(what, expected=str(wanted), got=str(got), source=source))
+        raise ArgumentError(describe(what, expected=str(wanted), got=str(got), source=source, fix=fix))

@@ -21,6 +21,7 @@ from graphad.ir.types import TensorType
 from graphad.report.bench import duration, measure, random_inputs, sizes_of
 from graphad.report.draw import in_a_folder, writable
 from graphad.report.operations import builder_rows, rows
+from graphad.report.progress import busy
 from graphad.report.tables import table
 
 DERIVATIVES: dict[str, Callable[..., CompiledFunction]] = {
@@ -170,20 +171,27 @@ def _demo(options: argparse.Namespace, console: Console) -> None:
     run(Options(options.seed, options.out, options.cities, options.quick), console)
 
 
+def _made(options: argparse.Namespace) -> CompiledFunction:
+    with busy(f"compiling {options.derive} of {options.graph}"):
+        return derive(load_graph(options.graph), options.derive, options.wrt, options.of)
+
+
 def _explain(options: argparse.Namespace, console: Console) -> None:
-    graph = load_graph(options.graph)
-    function = derive(graph, options.derive, options.wrt, options.of)
-    if options.html is not None:
-        file = writable(options.html, (".html",))
-        file.write_text(function.explain(format="html"), encoding="utf-8")
-        console.print(f"{file}: {file.stat().st_size:,} bytes", highlight=False)
+    page = None if options.html is None else writable(options.html, (".html",))
+    function = _made(options)
+    with busy("laying out the page" if page else "explaining"):
+        width = max(80, console.width)
+        text = function.explain(format="html") if page else function.explain(passes=True, loops=True, width=width)
+    if page:
+        page.write_text(text, encoding="utf-8")
+        console.print(f"{page}: {page.stat().st_size:,} bytes", markup=False, highlight=False)
         return
-    for text in (f"{graph}\n", function.explain(passes=True, width=max(80, console.width))):
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+    for part in (f"{function.plan.graph or function.graph}\n", text):
+        console.print(part, markup=False, highlight=False, soft_wrap=True)
 
 
 def _source(options: argparse.Namespace, console: Console) -> None:
-    function = derive(load_graph(options.graph), options.derive, options.wrt, options.of)
+    function = _made(options)
     console.file.write(function.source)
 
 
@@ -192,14 +200,11 @@ def _bench(options: argparse.Namespace, console: Console) -> None:
     given = _sizes(options.size)
     chosen = options.derive or _fitting(graph, options.of)
     names = ["value", *(name for name in chosen if name != "value")]
-    timings = [
-        measure(
-            name,
-            partial(derive, graph, name, options.wrt, options.of),
-            lambda function: list(random_inputs(function.graph, given).values()),
-        )
-        for name in names
-    ]
+    timings = []
+    for name in names:
+        make = partial(derive, graph, name, options.wrt, options.of)
+        with busy(f"compiling and timing {name}"):
+            timings.append(measure(name, make, lambda f: list(random_inputs(f.graph, given).values())))
     value = timings[0].steady
     cells = [[t.name, *map(duration, (t.compile, t.first, t.steady)), f"{t.steady / value:.2f}"] for t in timings]
     used = ", ".join(f"{name}={number}" for name, number in sizes_of(graph, given).items())

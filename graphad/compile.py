@@ -202,9 +202,7 @@ class CompiledFunction:
             return ()
         if self.recipe.tier == "interpreted":
             return (fixed("threads", "1", "interpreted code has threads of NumPy's BLAS only"),)
-        return tuple(
-            fixed(f"nest over {nest.extent}", *_how_run(nest, threads)) for nest in self.generated.nests
-        )
+        return tuple(fixed(f"nest over {nest.extent}", *_how_run(nest, threads)) for nest in self.generated.nests)
 
     def _tier(self) -> Decision:
         asked = f"tier={self.recipe.tier!r} was asked for"
@@ -371,12 +369,9 @@ class CompiledFunction:
 
         Raises `ArgumentError` for another ending or layout, and where the folder does not exist.
         """
-        from graphad.report.draw import draw
-        from graphad.report.page import function_page
+        from graphad.report.draw import draw_function
 
-        plan = self.recipe.plan
-        graph, known = (self.optimized, None) if plan.graph is None else (plan.graph, plan)
-        return draw(graph, path, layout, known, lambda: function_page(self))
+        return draw_function(self, path, layout)
 
     def _repr_html_(self) -> str:
         from graphad.report.markup import function_html

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from graphad.cli import main
 from graphad.ir.operation import OPERATIONS
+from graphad.report.progress import busy
 
 MODEL = '''
 import numpy as np
@@ -86,6 +90,8 @@ def test_ops_lists_every_operation(capsys: pytest.CaptureFixture[str]) -> None:
         (["explain", "MODEL:needs"], "can not be called\n  got: needs() missing 1 required positional argument"),
         (["source", "MODEL:graph", "--derive", "grad", "--wrt", "q"], "`rosen` has no such input"),
         (["source", "MODEL:build", "--derive", "grad", "--of", "y0", "--of", "y1"], "`grad` is of one output"),
+        (["explain", "MODEL:graph", "--html", "out.txt"], "says no format\n  expected: a name that ends in .html"),
+        (["explain", "MODEL:graph", "--html", "no/such/out.html"], "`no/such/out.html` can not be written"),
         (["bench", "MODEL:graph", "--size", "m=3"], "graphad: `rosen` has no size `m`\n  expected: `n`\n"),
         (["bench", "MODEL:graph", "--size", "n"], "`--size n` is no size\n  expected: NAME=NUMBER, such as n=1000\n"),
         (["bench", "MODEL:graph", "--size", "n=0"], "the slice reaches outside the axis"),
@@ -111,3 +117,30 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code == 0
     out = capsys.readouterr().out
     assert all(command in out for command in ("demo", "explain", "source", "bench", "ops"))
+
+
+def test_explain_as_a_page(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "out.html"
+    assert main(["explain", f"{model}:graph", "--derive", "grad", "--html", str(file)]) == 0
+    assert capsys.readouterr().out.startswith(f"{file}: ")
+    assert file.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def terminal() -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(file=out, force_terminal=True, width=60), out
+
+
+def test_work_that_takes_long_says_so_at_a_terminal_only() -> None:
+    console, shown = terminal()
+    with busy("compiling", console, patience=0.01):
+        time.sleep(0.3)
+    assert "compiling" in shown.getvalue()
+    console, shown = terminal()
+    with busy("compiling", console):
+        pass
+    assert shown.getvalue() == ""
+    pipe = io.StringIO()
+    with busy("compiling", Console(file=pipe), patience=0.0):
+        time.sleep(0.05)
+    assert pipe.getvalue() == ""

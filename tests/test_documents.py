@@ -20,6 +20,7 @@ from graphad.report.operations import markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PICTURES = ROOT / "docs" / "pictures"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -81,6 +82,9 @@ def clean_tables() -> Iterator[None]:
 def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert run_page(str(page.relative_to(ROOT)), page.read_text(encoding="utf-8")) == []
+    for drawn in sorted(tmp_path.glob("*.svg")):
+        current = (PICTURES / drawn.name).read_text(encoding="utf-8")
+        assert current == drawn.read_text(encoding="utf-8"), f"{drawn.name} is old: run `make docs`"
 
 
 def test_the_runner_sees_wrong_and_missing_output() -> None:

@@ -15,6 +15,9 @@ import pytest
 from test_drawing import bottleneck, chain
 
 import graphad as ga
+from graphad.plan.direct import Coloring
+from graphad.report.patterns import pattern_svg
+from graphad.sparse.sparsity import Sparsity
 
 BROWSER = shutil.which("chromium")
 FLAGS = (
@@ -107,6 +110,38 @@ def test_bodies_of_operations_are_drawn_too() -> None:
     page = graph_page(g.freeze())
     assert "outer: on_true of cond %2" in page
     assert [n["op"] for n in data_of(page)["canvases"][1]["nodes"].values()] == ["input", "cos"]
+
+
+def test_patterns_of_sparse_results_are_drawn() -> None:
+    g = ga.Graph("steps")
+    x = g.input("x", shape="n", hint=12)
+    g.output("y", x[1:] * x[:-1])
+    page = ga.jacobian(g, sparse=True, tier="interpreted").explain(format="html")
+    (drawn,) = re.findall(r'<svg[^>]*class="graphad-pattern".*?</svg>', page)
+    cells = re.findall(r"M(\d+) (\d+)h1v1h-1z", drawn)
+    assert sorted((int(row), int(column)) for column, row in cells) == sorted(
+        (row, column) for row in range(11) for column in (row, row + 1)
+    )
+    assert "22 entries" in page
+
+
+def test_a_coloured_pattern_shows_its_sweeps() -> None:
+    rows, columns = np.nonzero(np.tri(6, 6, 1) - np.tri(6, 6, -2))
+    colours = np.arange(6, dtype=np.int32) % 3
+    coloring = Coloring(colours, np.full(6, -1, dtype=np.int32), 3, 0)
+    indptr = np.searchsorted(rows, np.arange(7))
+    drawn = pattern_svg("tridiagonal", Sparsity((6, 6), indptr, columns, "coloured", coloring))
+    paths = re.findall(r'fill="(hsl[^"]*)" d="([^"]*)"', drawn)
+    assert len({fill for fill, _ in paths}) == 3
+    first = re.findall(r"M(\d+) (\d+)", paths[0][1])
+    assert {int(column) for column, _ in first} == {0, 3}
+
+
+def test_a_large_pattern_is_drawn_in_blocks() -> None:
+    size = 100_000
+    diagonal = Sparsity((size, size), np.arange(size + 1), np.arange(size), "direct")
+    assert len(pattern_svg("diagonal", diagonal)) < 10_000
+    assert "M" not in pattern_svg("empty", Sparsity((0, 3), np.zeros(1, dtype=int), np.zeros(0, dtype=int), "direct"))
 
 
 def chromium(tmp_path: Path, name: str, page: str, fragment: str) -> str:

@@ -172,9 +172,7 @@ def _side_by_side(walk: Walk, node: Node, parts: dict[int, Entries]) -> Entries:
     graph, axis = walk.graph, node.param("axis")
     shapes = [graph.nodes[a].type.shape for a in node.args]
     columns = joined(
-        tuple(
-            parts[i].columns if i in parts else filled(graph, shape, -1, "int64") for i, shape in enumerate(shapes)
-        ),
+        tuple(parts[i].columns if i in parts else filled(graph, shape, -1, "int64") for i, shape in enumerate(shapes)),
         axis,
     )
     values = {e.value.id: e.value for e in parts.values()}

@@ -72,9 +72,7 @@ def graph_multiplications(graph: Graph, values: Mapping[str, int] | None = None)
     return sum(node_multiplications(graph, i, bound) for i in range(len(graph.nodes)))
 
 
-def graph_flops(
-    graph: Graph, values: Mapping[str, int] | None = None, known: dict[Any, int] | None = None
-) -> int:
+def graph_flops(graph: Graph, values: Mapping[str, int] | None = None, known: dict[Any, int] | None = None) -> int:
     """Floating-point operations of all nodes.
 
     Arguments:

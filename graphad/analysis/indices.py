@@ -108,9 +108,7 @@ def raise_outside(graph: Graph, checks: Sequence[Check], arrays: Mapping[str, An
         raise IndexRangeError(_message(graph, check, found, outside, (low, high)))
 
 
-def _message(
-    graph: Graph, check: Check, found: NDArray[Any], outside: NDArray[Any], interval: tuple[int, int]
-) -> str:
+def _message(graph: Graph, check: Check, found: NDArray[Any], outside: NDArray[Any], interval: tuple[int, int]) -> str:
     position = tuple(int(p[0]) for p in np.nonzero(np.atleast_1d(outside)))
     value = int(np.atleast_1d(found)[position])
     node = graph.nodes[check.node]

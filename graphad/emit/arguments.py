@@ -135,9 +135,7 @@ def _show(value: Any) -> str:
     return f"{value!r} ({type(value).__name__})"
 
 
-def _problem(
-    function: str, name: str, what: str, kind: TensorType, got: str, source: Source | None, fix: str
-) -> str:
+def _problem(function: str, name: str, what: str, kind: TensorType, got: str, source: Source | None, fix: str) -> str:
     return describe(f"`{function}`: `{name}`: {what}", expected=str(kind), got=got, source=source, fix=fix)
 
 

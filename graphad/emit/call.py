@@ -330,4 +330,3 @@ def _stage_lines(path: CallPath, slow: str) -> Iterator[str]:
 def _fresh(kind: TensorType, bound: dict[str, Extent]) -> str:
     shape = _own(text(kind.shape[0], bound) if kind.rank == 1 else tuple_text(kind.shape, bound))
     return f"__empty({shape})" if kind.dtype == "float64" else f"__empty({shape}, __{kind.dtype})"
-

@@ -265,4 +265,3 @@ def _some(found: Iterable[str]) -> Iterator[str]:
     """The lines of a block, which must not be empty."""
     listed = list(found)
     yield from listed or ["pass"]
-

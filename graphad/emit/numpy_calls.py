@@ -100,9 +100,7 @@ def _embed(params: Mapping[str, Any]) -> Call:
 
 def _concatenate(params: Mapping[str, Any]) -> Call:
     axis = params["axis"]
-    return Call(
-        lambda *xs: np.concatenate(xs, axis), lambda *xs, out: np.concatenate(xs, axis, out=out), fresh=True
-    )
+    return Call(lambda *xs: np.concatenate(xs, axis), lambda *xs, out: np.concatenate(xs, axis, out=out), fresh=True)
 
 
 BOUND: Mapping[str, Callable[[Mapping[str, Any]], Call]] = {

@@ -152,9 +152,7 @@ class Blocks:
         self, graph: Graph, region: Region, shapes: Shapes, kept: Sequence[int], run_of: Callable[[Graph], Run]
     ) -> None:
         self.region, self.shapes = region, shapes
-        widest = max(
-            _bytes(graph.nodes[i].type.dtype, shapes[i]) for i in region.nodes if i not in region.totals
-        )
+        widest = max(_bytes(graph.nodes[i].type.dtype, shapes[i]) for i in region.nodes if i not in region.totals)
         self.rows = max(1, BLOCK * region.length // widest)
         self.stored = [i for i in kept if i not in region.totals]
         self.parts = [i for i in kept if i in region.totals and shapes[i]]

@@ -309,4 +309,3 @@ def _target(column: Any) -> tuple[str, str]:
     if column[0] < 0:
         return "keep", f"frame {int(column[-1])}"
     return "put", f"frame {int(column[0])} 1"
-

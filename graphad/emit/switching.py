@@ -21,9 +21,7 @@ COMPILING = threading.RLock()
 """Held while Numba compiles: keeps threads from doing the same work twice, and a fork from happening in the middle."""
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=COMPILING.acquire, after_in_parent=COMPILING.release, after_in_child=COMPILING.release
-    )
+    os.register_at_fork(before=COMPILING.acquire, after_in_parent=COMPILING.release, after_in_child=COMPILING.release)
 
 START, PER_NODE, PER_FURTHER_NODE, FEW = 0.2, 0.03, 0.0002, 200
 

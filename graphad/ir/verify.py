@@ -94,9 +94,7 @@ def _verify_names(graph: Graph) -> None:
             raise VerificationError(describe(problem))
 
 
-def _verify_node(
-    graph: Graph, node_id: int, node: Node, types: tuple[TensorType, ...], known: frozenset[str]
-) -> None:
+def _verify_node(graph: Graph, node_id: int, node: Node, types: tuple[TensorType, ...], known: frozenset[str]) -> None:
     for kind in node.type.items if isinstance(node.type, TupleType) else (node.type,):
         _verify_type(graph, node_id, kind, known)
     for _, body in bodies(node.params):

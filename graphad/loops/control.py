@@ -197,7 +197,7 @@ def scan_adjoint(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
     outside = [*views[carries:bars], *views[bars + wrt_carries : len(views) - wrt_constants]]
     programs = (first.program, second.program)
     answer = _call(low, "scan_adjoint", outside, carried, arrays, memory, programs, loop)
-    sums = answer[wrt_carries:][: wrt_constants]
+    sums = answer[wrt_carries:][:wrt_constants]
     return (*answer[:wrt_carries], *answer[wrt_carries + wrt_constants :], *sums)
 
 
@@ -414,4 +414,3 @@ def _capacity(schedule: tuple[str, int], length: Extent) -> Extent:
     """The states that a sweep stores at most."""
     kind, count = schedule
     return count if kind == "binomial" else (length + (count - 1)) // count + count
-

@@ -72,9 +72,7 @@ class Plan:
         return int(self.slots[instruction])
 
 
-def plan_program(
-    code: Code, scalars: list[bool], results: list[int], sequences: Sequence[Sequence[int]] = ()
-) -> Plan:
+def plan_program(code: Code, scalars: list[bool], results: list[int], sequences: Sequence[Sequence[int]] = ()) -> Plan:
     """Cut a program.
 
     Arguments:

@@ -309,9 +309,7 @@ def gather_batch(k: int, args: Args, batched: tuple[bool, ...], params: Params) 
 def _scatter_batch(kind: str) -> Any:
     def batch(k: int, args: Args, batched: tuple[bool, ...], params: Params) -> Variable:
         lead = batch_shape(k, args, batched)
-        x, updates = (
-            a if b else stretched(a, lead + a.shape) for a, b in zip(args[:2], batched[:2], strict=True)
-        )
+        x, updates = (a if b else stretched(a, lead + a.shape) for a, b in zip(args[:2], batched[:2], strict=True))
         axes = tuple(a + k for a in params["axes"])
         if any(batched[2:]):
             whole = _batched_indices(k, args[2:], lead, batched[2:])

@@ -55,7 +55,7 @@ def _resolved(x: Variable, shape: Any) -> Shape:
     if rest == 0 or (isinstance(rest, int) and isinstance(total, int) and total % rest):
         raise wrong_shape(x, "`reshape`: no extent can stand for -1", expected=f"{total} elements", got=show(listed))
     quotient = sizes.floordiv(total, rest)
-    return (*known[:unknown[0]], quotient, *known[unknown[0]:])
+    return (*known[: unknown[0]], quotient, *known[unknown[0] :])
 
 
 @function("ravel", np.ravel)
@@ -241,7 +241,7 @@ def split(x: Variable, sections: Any, axis: int = 0) -> list[Variable]:
         raise wrong_shape(x, f"`split`: axis {along} does not divide into {count} equal parts", got=str(extent))
     size = sizes.floordiv(extent, count)
     if not isinstance(extent, int):
-        pieces = reshaped(x, (*x.shape[:along], count, size, *x.shape[along + 1:]))
+        pieces = reshaped(x, (*x.shape[:along], count, size, *x.shape[along + 1 :]))
         return [squeeze(sliced(pieces, along, i, 1), along) for i in range(count)]
     return [sliced(x, along, i * size, size) for i in range(count)]
 
@@ -362,4 +362,3 @@ def meshgrid(*xs: Any, indexing: str = "xy", sparse: bool = False, copy: Any = N
         order[:2] = [1, 0]
     grids = [reshaped(a, (1,) * order[i] + a.shape + (1,) * (len(lines) - 1 - order[i])) for i, a in enumerate(lines)]
     return grids if sparse else list(broadcast_arrays(*grids))
-

@@ -161,7 +161,7 @@ def _running_before(x: Variable, axis: int) -> Variable:
 
 def shifted(x: Variable, axis: int, fill: Any) -> Variable:
     """Element i is that of i-1; the first is `fill`. Right also for an axis without elements."""
-    edge = filled(x.graph, (*x.shape[:axis], 1, *x.shape[axis + 1:]), fill, x.dtype)
+    edge = filled(x.graph, (*x.shape[:axis], 1, *x.shape[axis + 1 :]), fill, x.dtype)
     return sliced(joined((edge, x), axis), axis, 0, x.shape[axis])
 
 

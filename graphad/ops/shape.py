@@ -377,7 +377,7 @@ def concatenate_type(types: Types, params: Params) -> TensorType:
             a if position == axis else agreed(a, b, f"axis {position}")
             for position, (a, b) in enumerate(zip(others, kind.shape, strict=True))
         )
-    return TensorType(same_dtype(types), (*others[:axis], total, *others[axis + 1:]))
+    return TensorType(same_dtype(types), (*others[:axis], total, *others[axis + 1 :]))
 
 
 def concatenate_requires(types: Types, params: Params) -> list[Requirement]:

@@ -203,9 +203,7 @@ def _contracted(a: Variable, b: Variable, rank: int) -> Variable:
 def sweep_nodes(graph: Graph, segment: Segment, mode: str) -> tuple[Graph, list[int]]:
     """A scratch copy of a graph with one tangent or one adjoint through a segment, and the nodes that depend on it."""
     scratch = graph.copy("sweep")
-    ends, results = (
-        (segment.sources, segment.targets) if mode == "forward" else (segment.targets, segment.sources)
-    )
+    ends, results = (segment.sources, segment.targets) if mode == "forward" else (segment.targets, segment.sources)
     types = [graph.nodes[e].type for e in ends]
     seeds = {e: scratch.apply("placeholder", shape=t.shape, dtype=t.dtype) for e, t in zip(ends, types, strict=True)}
     run: Callable[[], object] = lambda: push_forward(scratch, seeds, results)  # noqa: E731

@@ -37,9 +37,7 @@ class Eliminated(NamedTuple):
     decision: Decision
 
 
-def eliminated_jacobian(
-    graph: Graph, wrt: Sequence[str], of: Sequence[str], seconds: float = 1.0
-) -> Eliminated | None:
+def eliminated_jacobian(graph: Graph, wrt: Sequence[str], of: Sequence[str], seconds: float = 1.0) -> Eliminated | None:
     """The dense Jacobians of a graph of few scalars, accumulated in the order with the fewest multiplications.
 
     Orders are compared by the refined count: products with ±1 and of two constants are free. Annealing is tried where

@@ -12,7 +12,7 @@ from graphad.report.layout import Layout, Point
 INCH = 72.0
 COLOURS = {
     "forward": ("#e1f0fa", "#0072b2"), "reverse": ("#fdebdf", "#c4530a"), "elimination": ("#dcf4ec", "#00785a"),
-    "mixed": ("#f9e6f1", "#a2447d"), "sparse": ("#faf3cd", "#7a6a00"), "stored": ("#e8e9f9", "#4a4fa3"),
+    "mixed": ("#f9e6f1", "#a2447d"), "rows": ("#faf3cd", "#7a6a00"), "sparse": ("#e8e9f9", "#4a4fa3"),
 }  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
@@ -12,7 +13,12 @@ from graphad.plan.modes import Plan
 from graphad.report.dot import dot_layout, dot_text, installed
 from graphad.report.drawing import Drawing, graph_drawing
 from graphad.report.layout import Layout
+from graphad.report.page import function_page
+from graphad.report.patterns import Pattern
 from graphad.report.svg import lay_out, svg
+
+if TYPE_CHECKING:
+    from graphad.compile import CompiledFunction
 
 LAYOUTS: dict[str, Callable[[Drawing], Layout]] = {"dot": dot_layout, "layered": lay_out}
 ENDINGS = (".svg", ".dot", ".html")
@@ -44,6 +50,22 @@ def draw(
     chosen = layout or ("dot" if installed() and len(drawing.marks) <= DOT_TAKES else "layered")
     file.write_text(svg(drawing, LAYOUTS[chosen](drawing)), encoding="utf-8")
     return file
+
+
+def draw_function(
+    function: CompiledFunction,
+    path: str | os.PathLike[str],
+    layout: str | None,
+    patterns: Callable[[], Mapping[str, Pattern]] = dict,
+) -> Path:
+    """Write a drawing of what a function differentiates, or of what it runs where it differentiates nothing.
+
+    Arguments:
+        patterns: gives those of sparse results, for the page.
+    """
+    plan = function.recipe.plan
+    graph, known = (function.optimized, None) if plan.graph is None else (plan.graph, plan)
+    return draw(graph, path, layout, known, lambda: function_page(function, patterns()))
 
 
 def writable(path: str | os.PathLike[str], endings: tuple[str, ...]) -> Path:

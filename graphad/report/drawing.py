@@ -23,8 +23,8 @@ FAMILIES: Mapping[str, str] = {
     "reverse": "reverse",
     "elimination": "elimination",
     "mixed": "forward over reverse, or segments composed",
-    "sparse": "sparse: coloured or written directly",
-    "stored": "checkpoints",
+    "rows": "row by row",
+    "sparse": "sparse: coloured, or entry by entry",
 }
 
 
@@ -73,14 +73,16 @@ class Drawing:
 def family(choice: str) -> str:
     """The colour of a choice, a key of `FAMILIES`; nothing for a choice that is no mode.
 
-    >>> [family(c) for c in ("tangents", "adjoints", "forward over reverse", "elimination (Markowitz)", "as built")]
-    ['forward', 'reverse', 'mixed', 'elimination', '']
+    >>> [family(choice) for choice in ("tangents", "adjoints", "forward over reverse", "as built")]
+    ['forward', 'reverse', 'mixed', '']
+    >>> [family(choice) for choice in ("elimination: annealing", "n rows", "direct")]
+    ['elimination', 'rows', 'sparse']
     """
     words = choice.lower()
     for name, signs in (
         ("elimination", ("eliminat", "markowitz", "fill-in", "annealing", "net change")),
-        ("sparse", ("sparse", "colour", "column", "row", "star", "direct")),
-        ("stored", ("checkpoint", "store", "recompute")),
+        ("rows", ("rows",)),
+        ("sparse", ("sparse", "colour", "star", "direct", "entr")),
         ("mixed", ("over", "composed", "bidirectional")),
         ("forward", ("forward", "tangent")),
         ("reverse", ("reverse", "adjoint")),

@@ -24,20 +24,23 @@ def html_table(section: Section, keys: tuple[str, ...] = ()) -> str:
     Arguments:
         keys: what each row is about, for the page: written as `data-key`.
     """
-    shown = [k for k in range(len(section.columns)) if k == 0 or any(row[k] for row in section.rows)]
+    tabular = len(section.columns) - section.long
+    shown = [k for k in range(tabular) if k == 0 or any(row[k] for row in section.rows)]
     kind = {k: ' class="number"' if section.columns[k] in section.right else "" for k in shown}
     head = "".join(f'<th scope="col"{kind[k]}>{escape(section.columns[k])}</th>' for k in shown)
     rows = []
     for number, row in enumerate(section.rows):
         key = f' data-key="{keys[number]}"' if keys and keys[number] else ""
         rows.append(f"<tr{key}>" + "".join(f"<td{kind[k]}>{escape(row[k])}</td>" for k in shown) + "</tr>")
-    kind_of_table = f' class="{section.title}"' if section.title.isidentifier() else ""
-    return f"<table{kind_of_table}><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        if section.long:
+            rows.append(f'<tr class="below"{key}><td colspan="{len(shown)}">{escape(row[-1])}</td></tr>')
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 STYLE = (
     "<style>.graphad-table td,.graphad-table th{text-align:left;vertical-align:top;white-space:pre-wrap;"
-    "font-family:monospace;padding:2px 12px 2px 0}.graphad-table .number{text-align:right}</style>"
+    "font-family:monospace;padding:2px 12px 2px 0}.graphad-table .number{text-align:right}"
+    ".graphad-table .below td{padding:0 12px 8px 24px}</style>"
 )
 
 

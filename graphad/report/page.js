@@ -322,7 +322,7 @@
   get("fit").addEventListener("click", fit);
   get("find").addEventListener("input", (event) => find(event.target.value));
   for (const row of document.querySelectorAll("tr[data-key]")) {
-    row.tabIndex = 0;
+    if (!row.classList.contains("below")) row.tabIndex = 0;
     const choose = () => keep(state.kept === row.dataset.key ? null : row.dataset.key);
     row.addEventListener("click", choose);
     row.addEventListener("keydown", (event) => event.key === "Enter" && choose());

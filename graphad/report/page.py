@@ -18,6 +18,7 @@ from graphad.report.drawing import FAMILIES, Drawing, family, graph_drawing, seg
 from graphad.report.groups import Group, grouped, overview
 from graphad.report.layout import Layout
 from graphad.report.markup import html_table
+from graphad.report.patterns import Pattern, pattern_svg
 from graphad.report.sections import candidates, counts, sections
 from graphad.report.svg import box, edge, inside, lay_out, template
 
@@ -38,8 +39,12 @@ class Canvas(NamedTuple):
     data: dict[str, Any]
 
 
-def function_page(function: CompiledFunction) -> str:
-    """The page of a compiled function: `explain(format="html")`."""
+def function_page(function: CompiledFunction, patterns: Mapping[str, Pattern] | None = None) -> str:
+    """The page of a compiled function: `explain(format="html")`.
+
+    Arguments:
+        patterns: those of its sparse results, by name.
+    """
     plan, canvases = function.plan, list[Canvas]()
     if plan.graph is not None:
         canvases.append(canvas(f"{plan.graph.name}: what was differentiated", plan.graph, plan))
@@ -55,6 +60,7 @@ def function_page(function: CompiledFunction) -> str:
         tables.append(
             f"<details{opened}><summary>{escape(section.title)}</summary>{html_table(section, keys)}</details>"
         )
+    tables[1:1] = [_pattern(name, pattern) for name, pattern in (patterns or {}).items()]
     return _page(function.name, repr(function), canvases, tables, plan)
 
 
@@ -63,6 +69,14 @@ def graph_page(graph: Graph) -> str:
     canvases = [canvas(graph.name, graph), *(canvas(title, body) for title, body in nested(graph))]
     text = f"<details open><summary>text</summary><pre>{escape(shortened(str(graph), 200_000))}</pre></details>"
     return _page(graph.name, repr(graph), canvases, [text], Plan())
+
+
+def _pattern(name: str, pattern: Pattern) -> str:
+    """The structure of a sparse result."""
+    title = f"sparsity of {name}: {pattern!r}"
+    return f"<details open><summary>sparsity of {escape(name)}</summary><p>{escape(repr(pattern))}</p>" + (
+        f"{pattern_svg(title, pattern)}</details>"
+    )
 
 
 def nested(graph: Graph) -> Iterable[tuple[str, Graph]]:

@@ -22,12 +22,16 @@ CHOSEN, OTHER = "* ", "  "  # in front of candidates
 
 @dataclass(frozen=True)
 class Section:
-    """A table with a title; cells may have several lines, and `right` names the columns of numbers."""
+    """A table with a title; cells may have several lines.
+
+    `right` names the columns of numbers. A last column that is `long` is shown below each row.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: tuple[str, ...] = ()
+    long: bool = False
 
 
 def sections(function: CompiledFunction, *, passes: bool, loops: bool) -> list[Section]:
@@ -61,18 +65,15 @@ def header(function: CompiledFunction) -> Section:
 
 
 def plan_section(plan: Plan) -> Section:
-    """What was decided, among what, and why; the unit of the costs stands above them where there is only one."""
-    units = {option.unit for decision in plan.decisions for option in decision.alternatives}
-    common = units.pop() if len(units) == 1 else ""
-    rows = tuple((d.subject, counts(d), d.choice, "\n".join(why(d, common))) for d in plan.decisions)
-    title = "reason, and candidates" + (f" with their {common}" if common else "")
-    return Section("plan", ("decision", "elements", "choice", title), rows)
+    """What was decided, among what, and why."""
+    rows = tuple((d.subject, counts(d), d.choice, "\n".join(why(d))) for d in plan.decisions)
+    return Section("plan", ("decision", "elements", "choice", "reason, and candidates"), rows, long=True)
 
 
-def why(decision: Decision, common: str = "") -> list[str]:
+def why(decision: Decision) -> list[str]:
     """The reason of a decision, where it would be otherwise, and its candidates: a line each."""
     threshold = [decision.threshold] if decision.threshold else []
-    return [decision.reason, *threshold, *candidates(decision, common)]
+    return [decision.reason, *threshold, *candidates(decision)]
 
 
 def counts(decision: Decision) -> str:
@@ -82,12 +83,10 @@ def counts(decision: Decision) -> str:
     return f"{_count(decision.inputs)} -> {_count(decision.outputs)}"
 
 
-def candidates(decision: Decision, common: str = "") -> list[str]:
+def candidates(decision: Decision) -> list[str]:
     """The alternatives of a decision in line: the chosen one marked, its value, where that comes from.
 
-    Arguments:
-        common: a unit that goes without saying.
-
+    >>> from graphad.plan.modes import Alternative
     >>> options = (Alternative("forward", "10 x 3", 30, "products"), Alternative("reverse", "3 x 3", 9, "products"))
     >>> print("\\n".join(candidates(Decision("J", "reverse", options, "fewer"))))
       forward  30 products: 10 x 3
@@ -98,10 +97,10 @@ def candidates(decision: Decision, common: str = "") -> list[str]:
     width = max(map(len, values), default=0)
     lines = []
     for option, value in zip(options, values, strict=True):
-        unit = f" {option.unit}" if option.unit != common else ""
         cost = f": {option.cost}" if option.cost.replace(",", "") != str(option.value) else ""
-        sign = CHOSEN if option.choice == decision.choice else OTHER
-        lines.append(f"{sign}{option.choice:<{names}}  {value:>{width}}{unit}{cost}")
+        chosen = decision.choice == option.choice or decision.choice.endswith(f": {option.choice}")
+        sign = CHOSEN if chosen else OTHER
+        lines.append(f"{sign}{option.choice:<{names}}  {value:>{width}} {option.unit}{cost}")
     return lines
 
 

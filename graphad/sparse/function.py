@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -282,9 +284,35 @@ class SparseFunction:
         """The generated module of the values."""
         return self.values.source
 
-    def explain(self, passes: bool = False, loops: bool = False, width: int = 100) -> str:
-        """What was decided and why, as a text; arguments as for `CompiledFunction.explain`."""
-        return self.values.explain(passes=passes, loops=loops, width=width)
+    def explain(
+        self,
+        passes: bool = False,
+        loops: bool = False,
+        width: int = 100,
+        format: Literal["text", "html"] = "text",
+    ) -> str:
+        """What was decided and why; arguments as for `CompiledFunction.explain`. The page shows the pattern as well."""
+        if format == "html":
+            from graphad.report.page import function_page
+
+            return function_page(self.values, self._patterns())
+        return self.values.explain(passes=passes, loops=loops, width=width, format=format)
+
+    def draw(self, path: str | os.PathLike[str], *, layout: str | None = None) -> Path:
+        """Write a drawing; arguments as for `CompiledFunction.draw`. The page shows the pattern as well."""
+        from graphad.report.draw import draw_function
+
+        return draw_function(self.values, path, layout, self._patterns)
+
+    def _patterns(self) -> dict[str, Sparsity]:
+        """The structures that are known, by the names of the results."""
+        if self._last is None and self.method.fixed_by:
+            return {}
+        found = self.sparsity
+        return found if isinstance(found, dict) else {self.method.blocks[0].name: found}
+
+    def _repr_html_(self) -> str:
+        return self.values._repr_html_()
 
     def __repr__(self) -> str:
         return f"<sparse {self.values.recipe.tier} {self.name}({', '.join(self._user.inputs)}, *, out=None)>"

@@ -1,4 +1,4 @@
-"""The command line: `graphad demo`, `explain`, `source`, `bench` and `ops`."""
+"""The command line: `graphad demo`, `explain`, `draw`, `source`, `bench` and `ops`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from graphad.errors import ArgumentError, GraphadError, describe
 from graphad.ir.graph import Graph
 from graphad.ir.types import TensorType
 from graphad.report.bench import duration, measure, random_inputs, sizes_of
-from graphad.report.draw import in_a_folder, writable
+from graphad.report.draw import ENDINGS, LAYOUTS, in_a_folder, writable
 from graphad.report.operations import builder_rows, rows
 from graphad.report.progress import busy
 from graphad.report.tables import table
@@ -38,6 +38,13 @@ OF_SCALARS = ("value", "grad", "value_and_grad", "hvp")
 OF_ARRAYS = ("value", "jvp", "vjp")
 BAD_INPUT = 2
 PIPE_WIDTH = 160
+EXAMPLES = """\
+examples, for a graph `graph` in model.py:
+  graphad explain model.py:graph --derive value_and_grad --wrt x
+  graphad explain model.py:graph --derive jacobian --html page.html
+  graphad draw    model.py:graph --derive jacobian graph.svg
+  graphad bench   model.py:graph --size n=1000
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,38 +71,43 @@ def console() -> Console:
 
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
-    top = argparse.ArgumentParser(prog="graphad", description="derivatives of static graphs, compiled")
+    plain = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        prog="graphad", description="Derivatives of static graphs, compiled.", epilog=EXAMPLES, formatter_class=plain
+    )
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="a map of Europe from great-circle distances")
+    def command(name: str, run: Callable[..., None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        sub.set_defaults(command=run)
+        return sub
+
+    demo = command("demo", _demo, "a map of Europe from great-circle distances")
     demo.add_argument("--seed", type=int, default=0, help="of the random start (default 0)")
     demo.add_argument("--out", type=Path, default=Path("map.png"), help="the picture (default map.png)")
     demo.add_argument("--cities", type=int, default=None, help="how many (default: all)")
     demo.add_argument("--quick", action="store_true", help="shorter timings and a shorter long run")
-    demo.set_defaults(command=_demo)
 
-    for name, command, text in (
-        ("explain", _explain, "the graph, what was decided about its derivative, and what the passes did"),
-        ("source", _source, "the generated module"),
-    ):
-        sub = commands.add_parser(name, help=text)
-        _graph_argument(sub)
-        sub.add_argument("--derive", choices=DERIVATIVES, default="value", help="default: value")
-        _derivative_arguments(sub)
-        sub.set_defaults(command=command)
-        if name == "explain":
-            sub.add_argument("--html", type=Path, metavar="FILE.html", help="write one page with drawings instead")
+    explain = command("explain", _explain, "the graph, what was decided about its derivative and why, and what runs")
+    _function_arguments(explain)
+    explain.add_argument("--html", type=Path, metavar="FILE.html", help="write one page with drawings instead")
 
-    bench = commands.add_parser("bench", help="times of value and derivatives on random inputs")
+    draw = command("draw", _draw, "a drawing of the graph, its segments coloured by mode")
+    _function_arguments(draw)
+    draw.add_argument("file", type=Path, metavar="FILE", help="ends in .svg, .dot (for Graphviz) or .html")
+    draw.add_argument("--layout", choices=LAYOUTS, help="default: dot for small graphs where it is installed")
+
+    _function_arguments(command("source", _source, "the generated module, which runs without graphad"))
+
+    bench = command("bench", _bench, "times of value and derivatives on random inputs")
     _graph_argument(bench)
     bench.add_argument("--size", action="append", default=[], metavar="NAME=NUMBER", help="a named size, repeatable")
-    bench.add_argument("--derive", action="append", choices=DERIVATIVES, help="repeatable; default: what fits")
+    what = f"repeatable: {', '.join(DERIVATIVES)} (default: what fits)"
+    bench.add_argument("--derive", action="append", choices=DERIVATIVES, metavar="WHAT", help=what)
     _derivative_arguments(bench)
-    bench.set_defaults(command=_bench)
 
-    operations = commands.add_parser("ops", help="the operations")
+    operations = command("ops", _ops, "the operations and their derivatives")
     operations.add_argument("--functions", action="store_true", help="what one writes, rather than what graphs hold")
-    operations.set_defaults(command=_ops)
     return top
 
 
@@ -103,9 +115,16 @@ def _graph_argument(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("graph", metavar="FILE.py:NAME", help="a graph, or a function without arguments that returns one")
 
 
+def _function_arguments(sub: argparse.ArgumentParser) -> None:
+    _graph_argument(sub)
+    what = f"{', '.join(DERIVATIVES)} (default: value)"
+    sub.add_argument("--derive", choices=DERIVATIVES, default="value", metavar="WHAT", help=what)
+    _derivative_arguments(sub)
+
+
 def _derivative_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--wrt", action="append", metavar="INPUT", help="repeatable; default: all of floating dtype")
-    sub.add_argument("--of", action="append", metavar="OUTPUT", help="repeatable; default: all of floating dtype")
+    sub.add_argument("--wrt", action="append", metavar="INPUT", help="repeatable (default: all of floating dtype)")
+    sub.add_argument("--of", action="append", metavar="OUTPUT", help="repeatable (default: all of floating dtype)")
 
 
 def load_graph(where: str) -> Graph:
@@ -184,10 +203,22 @@ def _explain(options: argparse.Namespace, console: Console) -> None:
         text = function.explain(format="html") if page else function.explain(passes=True, loops=True, width=width)
     if page:
         page.write_text(text, encoding="utf-8")
-        console.print(f"{page}: {page.stat().st_size:,} bytes", markup=False, highlight=False)
+        _wrote(page, console)
         return
     for part in (f"{function.plan.graph or function.graph}\n", text):
         console.print(part, markup=False, highlight=False, soft_wrap=True)
+
+
+def _draw(options: argparse.Namespace, console: Console) -> None:
+    file = writable(options.file, ENDINGS)
+    function = _made(options)
+    with busy("laying out"):
+        function.draw(file, layout=options.layout)
+    _wrote(file, console)
+
+
+def _wrote(file: Path, console: Console) -> None:
+    console.print(f"{file}: {file.stat().st_size:,} bytes", markup=False, highlight=False)
 
 
 def _source(options: argparse.Namespace, console: Console) -> None:

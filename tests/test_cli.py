@@ -91,6 +91,7 @@ def test_ops_lists_every_operation(capsys: pytest.CaptureFixture[str]) -> None:
         (["source", "MODEL:graph", "--derive", "grad", "--wrt", "q"], "`rosen` has no such input"),
         (["source", "MODEL:build", "--derive", "grad", "--of", "y0", "--of", "y1"], "`grad` is of one output"),
         (["explain", "MODEL:graph", "--html", "out.txt"], "says no format\n  expected: a name that ends in .html"),
+        (["draw", "MODEL:graph", "out.png"], "expected: a name that ends in .svg or .dot or .html"),
         (["explain", "MODEL:graph", "--html", "no/such/out.html"], "`no/such/out.html` can not be written"),
         (["bench", "MODEL:graph", "--size", "m=3"], "graphad: `rosen` has no size `m`\n  expected: `n`\n"),
         (["bench", "MODEL:graph", "--size", "n"], "`--size n` is no size\n  expected: NAME=NUMBER, such as n=1000\n"),
@@ -116,7 +117,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert all(command in out for command in ("demo", "explain", "source", "bench", "ops"))
+    assert all(command in out for command in ("demo", "explain", "draw", "source", "bench", "ops"))
 
 
 def test_explain_as_a_page(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -124,6 +125,13 @@ def test_explain_as_a_page(model: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["explain", f"{model}:graph", "--derive", "grad", "--html", str(file)]) == 0
     assert capsys.readouterr().out.startswith(f"{file}: ")
     assert file.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_draw(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "out.svg"
+    assert main(["draw", f"{model}:graph", str(file), "--derive", "grad", "--layout", "layered"]) == 0
+    assert capsys.readouterr().out.startswith(f"{file}: ")
+    assert 'class="mark operation reverse' in file.read_text(encoding="utf-8")
 
 
 def terminal() -> tuple[Console, io.StringIO]:

@@ -52,7 +52,8 @@ class Decision:
 class Plan:
     """All decisions about a compiled function, in the order in which they were made.
 
-    `graph` is the graph that was differentiated, after passes: the nodes of decisions are its nodes.
+    `graph` is the graph that was differentiated, after passes: the nodes of decisions are its nodes. Printed, a plan is
+    a table.
     """
 
     decisions: tuple[Decision, ...] = ()
@@ -62,6 +63,9 @@ class Plan:
     def segments(self) -> tuple[Decision, ...]:
         """The decisions about parts of the graph: those that name nodes."""
         return tuple(decision for decision in self.decisions if decision.nodes)
+
+    def __str__(self) -> str:
+        return str(view("plan_text", self))
 
     def _repr_html_(self) -> str:
         return str(view("plan_html", self))

@@ -12,6 +12,8 @@ from graphad.ir.graph import Graph
 from graphad.ir.views import VIEWS
 from graphad.plan.modes import Plan
 
+WIDTH = 100  # characters of a plan that is printed
+
 
 def draw_graph(graph: Graph, path: str | os.PathLike[str], layout: str | None) -> Path:
     """See `Graph.draw`."""
@@ -35,4 +37,12 @@ def plan_html(plan: Plan) -> str:
     return markup.plan_html(plan)
 
 
-VIEWS.update(draw_graph=draw_graph, graph_html=graph_html, plan_html=plan_html)
+def plan_text(plan: Plan) -> str:
+    """A plan as a table."""
+    from graphad.report.explain import section_text
+    from graphad.report.sections import plan_section
+
+    return section_text(plan_section(plan), WIDTH)
+
+
+VIEWS.update(draw_graph=draw_graph, graph_html=graph_html, plan_html=plan_html, plan_text=plan_text)

@@ -5,7 +5,7 @@
   const svg = get("drawing"), viewport = get("viewport"), about = get("about");
   const groups = [...document.querySelectorAll(".canvas")];
   const state = { number: 0, view: "parts", opened: new Set(), x: 0, y: 0, scale: 1, kept: null };
-  const PAD = 14, STRIP = 30, LEGIBLE = 0.75;
+  const PAD = 14, STRIP = 30, GAP = 16, LEGIBLE = 0.75, SMALLEST = 0.3;
 
   const canvas = () => data.canvases[state.number];
   const root = () => groups[state.number].querySelector(`.view[data-view="${state.view}"]`);
@@ -18,58 +18,76 @@
     return found ? [Number(found.dataset.width) + 2 * PAD, Number(found.dataset.height) + STRIP + PAD] : null;
   }
 
-  // Everything right of an opened part moves right by half of what it grew, everything left of it moves left; layers
-  // become as high as their highest part. So nothing overlaps, and what was in line stays in line.
+  // Layers become as high as their highest part. In each layer, boxes and bends of edges keep their order and stay as
+  // near to where they were as the opened ones allow: isotonic regression, as in the layout itself.
   function arrange() {
     const parts = canvas().parts, elements = parts.marks.map((m) => marks(m[0]).find((e) => e.parentNode === root()));
     const size = parts.marks.map(([key, , , , w, h], k) => {
       const wanted = state.opened.has(key) && inner(elements[k]);
       return wanted ? [Math.max(w, wanted[0]), wanted[1]] : [w, h];
     });
-    const growth = new Map(), bands = [];
-    parts.marks.forEach(([, x, y, layer, w, h], k) => {
-      growth.set(x, Math.max(growth.get(x) || 0, size[k][0] - w));
-      const band = (bands[layer] ||= { middle: y, old: 0, now: 0 });
-      band.old = Math.max(band.old, h);
-      band.now = Math.max(band.now, size[k][1]);
+    const rows = [];
+    parts.marks.forEach(([, x, y, layer, , h], k) => {
+      const row = (rows[layer] ||= { middle: y, old: 0, now: 0, items: new Map() });
+      row.old = Math.max(row.old, h);
+      row.now = Math.max(row.now, size[k][1]);
+      row.items.set(x, { x, width: size[k][0], pull: state.opened.has(parts.marks[k][0]) ? 4 : 1 });
     });
-    const columns = [...growth].filter(([, grown]) => grown > 0);
-    const across = (x) => columns.reduce((at, [column, grown]) => at + Math.sign(x - column) * grown / 2, x);
-    const rows = bands.filter(Boolean).sort((a, b) => a.middle - b.middle);
+    const bands = rows.filter(Boolean).sort((p, q) => p.middle - q.middle);
     let added = 0;
-    for (const row of rows) {
-      row.top = row.middle - row.old / 2 + added;
+    for (const row of bands) {
+      row.first = row.middle - row.old / 2;
+      row.top = row.first + added;
       added += row.now - row.old;
     }
-    const down = (y) => {
-      let at = y;
-      for (const row of rows) {
-        const top = row.middle - row.old / 2;
-        if (y >= top + row.old - 0.5) at += row.now - row.old;
-        else if (y > top + 0.5) at += (y - top) * (row.now / row.old - 1);
+    const bandOf = (y) => bands.find((row) => y >= row.first - 0.6 && y <= row.first + row.old + 0.6);
+    for (const [, , route] of parts.edges) {
+      for (const [x, y] of route.slice(1, -1)) {
+        const row = bandOf(y);
+        if (row && !row.items.has(x)) row.items.set(x, { x, width: 8, pull: 1 });
       }
-      return at;
+    }
+    bands.forEach(settle);
+    const bend = ([x, y]) => {
+      const row = bandOf(y);
+      return row ? [row.items.get(x).at, y > row.middle ? row.top + row.now : row.top] : [x, y];
     };
-    const place = parts.marks.map(([, x, , layer], k) => [across(x), bands[layer].top + bands[layer].now / 2, ...size[k]]);
+    const place = parts.marks.map(([, x, , layer], k) => {
+      const row = rows[layer];
+      return [row.items.get(x).at, row.top + row.now / 2, ...size[k]];
+    });
     parts.marks.forEach(([key], k) => resize(elements[k], place[k], state.opened.has(key) && inner(elements[k])));
-    let heads = "";
+    let heads = "", index = 0;
     const paths = [...root().children].filter((e) => e.classList.contains("edge"));
-    let index = 0;
     for (const [a, b, route] of parts.edges) {
       if (!route.length) continue;
-      const points = route.map(([x, y]) => [across(x), down(y)]);
-      const upward = route[route.length - 1][1] < route[0][1], sign = upward ? -1 : 1;
-      points[0] = [place[a][0], place[a][1] + sign * place[a][3] / 2];
-      const offset = route[route.length - 1][0] - parts.marks[b][1];
-      points[points.length - 1] = [place[b][0] + offset, place[b][1] - sign * place[b][3] / 2];
-      const [x, y] = points[points.length - 1];
+      const end = route.length - 1, sign = route[end][1] < route[0][1] ? -1 : 1;
+      const x = place[b][0] + route[end][0] - parts.marks[b][1], y = place[b][1] - sign * place[b][3] / 2;
       heads += `M${x} ${y}l-3 ${-6 * sign}h6z`;
-      points[points.length - 1] = [x, y - 3 * sign];
-      paths[index++].setAttribute("d", curve(points));
+      const start = [place[a][0], place[a][1] + sign * place[a][3] / 2];
+      paths[index++].setAttribute("d", curve([start, ...route.slice(1, end).map(bend), [x, y - 3 * sign]]));
     }
     root().querySelector(":scope > .heads").setAttribute("d", heads);
     const right = Math.max(...place.map((p) => p[0] + p[2] / 2)), left = Math.min(...place.map((p) => p[0] - p[2] / 2));
     return { left, right, top: 0, bottom: parts.size[1] + added };
+  }
+
+  // Where the items of a layer go: `at`.
+  function settle(row) {
+    const items = [...row.items.values()].sort((p, q) => p.x - q.x), pools = [];
+    let shift = 0;
+    items.forEach((item, k) => {
+      if (k) shift += (items[k - 1].width + item.width) / 2 + GAP;
+      item.shift = shift;
+      let pool = { mean: item.x - shift, weight: item.pull, items: [item] };
+      while (pools.length && pools[pools.length - 1].mean >= pool.mean) {
+        const before = pools.pop(), weight = before.weight + pool.weight;
+        const mean = (before.mean * before.weight + pool.mean * pool.weight) / weight;
+        pool = { mean, weight, items: [...before.items, ...pool.items] };
+      }
+      pools.push(pool);
+    });
+    for (const pool of pools) for (const item of pool.items) item.at = pool.mean + item.shift;
   }
 
   function curve(points) {
@@ -144,7 +162,7 @@
   function fit() {
     const { left, right, top, bottom } = extent(), { width, height } = svg.getBoundingClientRect();
     const wide = (width - 40) / (right - left), high = (height - 40) / (bottom - top);
-    state.scale = Math.min(Math.max(Math.min(wide, high), Math.min(wide, 0.6)), 1.25);
+    state.scale = Math.min(Math.max(Math.min(wide, high), Math.min(wide, 0.6), SMALLEST), 1.25);
     state.x = width / 2 - state.scale * (left + right) / 2;
     const room = height - state.scale * (bottom - top);
     state.y = (room > 0 ? room / 2 : 20) - state.scale * top;

@@ -21,7 +21,7 @@ from graphad.emit.result import Packing, Record
 from graphad.emit.source import Generated, generate
 from graphad.emit.switching import COMPILING, Switch, compile_seconds
 from graphad.errors import ArgumentError, describe
-from graphad.ir.graph import Graph
+from graphad.ir.graph import Graph, expect_graph
 from graphad.ir.verify import check_sizes
 from graphad.loops.parallel import LEAST_WORK, Parallel, Serial
 from graphad.loops.scratch import block_bytes
@@ -411,7 +411,7 @@ def compile_graph(
             describe(f"threads={threads!r}", expected=f"a whole number from 1 to {MOST_THREADS}",
                      fix="as many as there are cores for one call: `threads=2`; 1 runs in the calling thread")
         )  # fmt: skip
-    graph.freeze()
+    expect_graph(graph)
     if packing is None:
         names = tuple(graph.outputs)
         packing = names[0] if len(names) == 1 else Record(names, graph.name, names)

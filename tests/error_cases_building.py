@@ -177,6 +177,12 @@ def number_of_variable() -> object:
     return float(g.input("x"))
 
 
+@case(BUILDING, "A function in place of a graph", ga.ArgumentError, "trace the function first.")
+def function_for_graph() -> object:
+    """Other tools differentiate functions; graphad's transforms take graphs."""
+    return ga.grad(lambda x: x * x)  # type: ignore[arg-type]
+
+
 @case(
     BUILDING, "A NumPy function that is not supported", ga.GraphError,
     "compose it of supported ones, or register an operation.",

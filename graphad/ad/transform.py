@@ -16,7 +16,7 @@ from graphad.ad.forward import push_forward
 from graphad.ad.reverse import pull_back
 from graphad.errors import ArgumentError, DifferentiationError, Source, describe
 from graphad.ir import sizes
-from graphad.ir.graph import Graph, keep, rebuild
+from graphad.ir.graph import Graph, expect_graph, keep, rebuild
 from graphad.ir.operation import call
 from graphad.ir.types import Shape
 from graphad.ir.variable import Variable
@@ -218,7 +218,7 @@ def hessian(graph: Graph, wrt: Names = None, of: str | None = None) -> Graph:
 
 def select_inputs(graph: Graph, wrt: Names) -> list[str]:
     """The inputs to differentiate with respect to; None means all of floating dtype."""
-    graph.freeze()
+    expect_graph(graph)
     if wrt is None:
         names = [n for n, i in graph.inputs.items() if graph.nodes[i].type.is_float]
     else:
@@ -251,7 +251,7 @@ def select_inputs(graph: Graph, wrt: Names) -> list[str]:
 
 def select_outputs(graph: Graph, of: Names) -> list[str]:
     """The outputs to differentiate; None means all of floating dtype."""
-    graph.freeze()
+    expect_graph(graph)
     if of is None:
         names = [n for n, i in graph.outputs.items() if graph.nodes[i].type.is_float]
     else:

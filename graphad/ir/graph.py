@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from graphad.errors import DtypeError, GraphadError, GraphError, ShapeError, Source, describe
+from graphad.errors import ArgumentError, DtypeError, GraphadError, GraphError, ShapeError, Source, describe
 from graphad.ir import sizes
 from graphad.ir.constant import Constant, number_constant
 from graphad.ir.operation import lookup
@@ -425,6 +425,20 @@ class Graph:
                 continue
             self.require(requirement._replace(source=source, reason=f"`{name}`: {requirement.reason}"))
         return result, tuple(kept)
+
+
+def expect_graph(value: object) -> Graph:
+    """The value if it is a graph, frozen.
+
+    Raises `ArgumentError` for anything else.
+    """
+    if isinstance(value, Graph):
+        return value.freeze()
+    fix = "`ga.trace(function, x=shape, ...)` makes a graph of a Python function"
+    if isinstance(value, Variable):
+        fix = f"name the variable as an output of its graph `{value.graph.name}`, and pass the graph"
+    what = "a graph is differentiated and compiled, nothing else"
+    raise ArgumentError(describe(what, expected="a graphad.Graph", got=type(value).__name__, fix=fix))
 
 
 @cache

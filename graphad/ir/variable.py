@@ -172,9 +172,10 @@ class Variable:
     def _numpy(self, func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         build = NUMPY_FUNCTIONS.get(func)
         if build is None:
+            place = getattr(func, "__module__", "") or ""  # "numpy.linalg"; a ufunc has none
             raise GraphError(
                 describe(
-                    f"`np.{func.__name__}` is not supported on variables",
+                    f"`{place.replace('numpy', 'np', 1) or 'np'}.{func.__name__}` is not supported on variables",
                     source=self.graph._user_source(),
                     fix="docs/ops.md lists what is; `ga.elementwise` adds an operation of your own",
                 )

@@ -197,7 +197,7 @@ def _page(name: str, signature: str, canvases: list[Canvas], tables: list[str], 
         "style": template("drawing.css") + template("page.css"),
         "figures": figures,
         "tables": "\n".join(tables),
-        "data": json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
+        "data": json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),  # nothing in it can end the script
         "script": template("page.js"),
     }
     return re.sub(r"<!--(\w+)-->", lambda found: parts[found[1]], template("page.html"))

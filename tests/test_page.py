@@ -15,7 +15,7 @@ import pytest
 from test_drawing import bottleneck, chain
 
 import graphad as ga
-from graphad.plan.direct import Coloring
+from graphad.plan.coloring import Coloring
 from graphad.report.patterns import pattern_svg
 from graphad.sparse.sparsity import Sparsity
 

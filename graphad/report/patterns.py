@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.plan.direct import Coloring
+from graphad.plan.coloring import Coloring
 
 CELLS = 160  # rows and columns of a picture; larger matrices are drawn in blocks
 WIDTH = 360.0

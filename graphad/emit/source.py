@@ -22,7 +22,7 @@ from graphad.ir.sizes import Extent, Size, linear, product
 from graphad.loops.ir import Program, Var
 from graphad.loops.parallel import Parallel, Serial
 from graphad.loops.schedule import Schedule, schedule
-from graphad.loops.scratch import ITEM_SIZES, Slot
+from graphad.loops.scratch import ITEM_SIZES, Slot, ends
 from graphad.ops.custom import USER_FUNCTIONS
 
 FLAGS = '{"contract", "nsz", "arcp"}'
@@ -229,21 +229,37 @@ class Writer:
         """The scratch block and the arrays in it."""
         if not self.plan.slots:
             return
-        # Whole cache lines, and one more: equal distances modulo a page would make loads wait for stores.
-        sizes = [f"({self._bytes(slot)} + 127 & -64)" for slot in self.plan.slots]
-        yield f"{self.block} = _borrow({' + '.join(sizes)})"
-        place = f"{self.block} + 127 & -64"
         owners = self._owners()
-        names = [self.printer.names.new(f"place_{k + 1}") for k in range(len(self.plan.slots))]
-        for own, size, slot in zip(names, sizes, self.plan.slots, strict=True):
-            yield f"{own} = {place}"
-            place = f"{own} + {size}"
-            for var in slot.arrays:
-                yield from self._array(owners[var], var, own)
+        starts, lines, total = self._places()
+        yield from lines
+        yield f"{self.block} = _borrow({total})"
+        first = self.printer.names.new("first")
+        yield f"{first} = {self.block} + 127 & -64"
+        for start, slot in zip(starts, self.plan.slots, strict=True):
+            place = first if start == "0" else f"{first} + {start}"
+            yield from self._array(owners[slot.array], slot.array, place)
 
-    def _bytes(self, slot: Slot) -> str:
-        lengths = [self.printer.extent(e) for e in slot.lengths]
-        return f"max({', '.join(lengths)})" if len(lengths) > 1 else lengths[0]
+    def _places(self) -> tuple[list[str], list[str], str]:
+        """Where each array begins in the block, lines that compute this where sizes matter, and the block's bytes.
+
+        Whole cache lines, and one more: equal distances modulo a page would make loads wait for stores.
+        """
+        if all(isinstance(slot.bytes, int) for slot in self.plan.slots):
+            found = ends(self.plan.slots, {})
+            starts = [max((found[k] for k in slot.above), default=0) for slot in self.plan.slots]
+            return [str(s) for s in starts], [], str(max(found))
+        names: list[str] = []
+        texts: list[str] = []
+        lines: list[str] = []
+        for number, slot in enumerate(self.plan.slots, start=1):
+            below = [names[k] for k in slot.above]
+            start = _largest(below)
+            end = self.printer.names.new(f"end_{number}")
+            lines.append(f"{end} = {start + ' + ' if below else ''}({self.printer.extent(slot.bytes)} + 127 & -64)")
+            names.append(end)
+            texts.append(start)
+        last = set(range(len(names))) - {k for slot in self.plan.slots for k in slot.above}
+        return texts, lines, _largest([names[k] for k in sorted(last)])
 
     def _owners(self) -> dict[Var, Lines]:
         """The lines that know how an array is stored: those of the program whose own it is."""
@@ -263,6 +279,12 @@ class Writer:
         for number, piece in enumerate(lines.printer.pieces(var)):
             start = f"{place} + {self.printer.extent(step * number)}" if number else place
             yield f"{piece}{ending} = _array({start}, np.{_numpy_dtype(var.dtype)}, ({shape},))"
+
+
+def _largest(names: list[str]) -> str:
+    if not names:
+        return "0"
+    return names[0] if len(names) == 1 else f"max({', '.join(names)})"
 
 
 def _defined(functions: list[str]) -> list[str]:

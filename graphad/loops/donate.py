@@ -9,11 +9,13 @@ from graphad.loops.place import Storage
 
 def donate(program: Program, axes: Axes, storage: dict[Var, Storage]) -> None:
     """Replace such temporaries by the outputs."""
+    uses = Uses(program)
     for output in program.outputs:
         if output.shape:
-            found = Donation(program, axes, storage, output).found()
+            found = Donation(uses, axes, storage, output).found()
             if found is not None:
                 _replace(program, found, output)
+                uses.moved(found, output)
                 del storage[found]
 
 
@@ -23,27 +25,44 @@ def update_in_place(program: Program, axes: Axes, storage: dict[Var, Storage]) -
         now, following = state.now, state.next
         if now is following or not storage[now].is_array or not now.shape:
             continue
-        if Donation(program, axes, storage, following).replaces(now):
+        if Donation(Uses(program), axes, storage, following).replaces(now):
             _replace(program, following, now)
             del storage[following]
             state.next = now
 
 
+class Uses:
+    """All statements in order with the loops around them, and for each variable the places of those that touch it."""
+
+    def __init__(self, program: Program) -> None:
+        self.placed = list(walk(program.body))
+        self.places: dict[Var, list[int]] = {}
+        for place, (statement, _) in enumerate(self.placed):
+            for var in dict.fromkeys(statement.variables()):
+                self.places.setdefault(var, []).append(place)
+
+    def moved(self, old: Var, new: Var) -> None:
+        """One variable has been replaced by another."""
+        self.places[new] = sorted({*self.places.get(new, ()), *self.places.pop(old, ())})
+
+
 class Donation:
     """The search for a temporary that can live in one output."""
 
-    def __init__(self, program: Program, axes: Axes, storage: dict[Var, Storage], output: Var) -> None:
+    def __init__(self, uses: Uses, axes: Axes, storage: dict[Var, Storage], output: Var) -> None:
         self.axes = axes
         self.storage = storage
         self.output = output
-        self.placed = list(walk(program.body))
+        self.placed = uses.placed
+        self.places = uses.places
 
     def found(self) -> Var | None:
         """The temporary, or None."""
-        uses = [(k, s) for k, (s, _) in enumerate(self.placed) if self._touches(s, self.output)]
-        if len(uses) != 1 or uses[0][1].kind != "=":
+        uses = self.places.get(self.output, [])
+        if len(uses) != 1 or self.placed[uses[0]][0].kind != "=":
             return None
-        place, writer = uses[0]
+        place = uses[0]
+        writer = self.placed[place][0]
         for operand in writer.inputs:
             if isinstance(operand, Access) and self._fits(operand, writer) and self._dies(operand.var, place):
                 return operand.var
@@ -51,19 +70,17 @@ class Donation:
 
     def replaces(self, now: Var) -> bool:
         """Whether the output may lie where `now` lies, which is read up to the statement that writes the output."""
-        writers = [(k, s) for k, (s, _) in enumerate(self.placed) if self.output in s.written]
+        touching = self.places.get(self.output, [])
+        writers = [(k, self.placed[k][0]) for k in touching if self.output in self.placed[k][0].written]
         if len(writers) != 1 or writers[0][1].kind != "=":
             return False
         place, writer = writers[0]
-        last = max((k for k, (s, _) in enumerate(self.placed) if self._touches(s, now)), default=-1)
+        last = max(self.places.get(now, ()), default=-1)
         return last <= place and self._covers(writer) and self._dies(now, place)
 
     def _covers(self, writer: Statement) -> bool:
         """Whether a statement writes all elements, each once."""
         return all(self.axes.aligned(writer.out, d) is not None for d in range(len(writer.out.indices)))
-
-    def _touches(self, statement: Statement, var: Var) -> bool:
-        return any(touched is var for touched in statement.variables())
 
     def _fits(self, read: Access, writer: Statement) -> bool:
         """Whether the element read lies where the element written will lie."""
@@ -80,9 +97,8 @@ class Donation:
         """Whether nothing needs the temporary once the output is written: in its nest only the same elements do."""
         path = self.placed[place][1]
         nest = path[0] if path else None
-        for number, (statement, around) in enumerate(self.placed):
-            if not self._touches(statement, var):
-                continue
+        for number in self.places.get(var, ()):
+            statement, around = self.placed[number]
             if statement.accumulates and statement.out.var is var:
                 return False
             inside = nest is not None and bool(around) and around[0] is nest

@@ -15,8 +15,11 @@ Body = list[Loop | Statement]
 
 
 def fuse(program: Program, axes: Axes) -> Body:
-    """The statements of a program as loop nests."""
-    return Grouping(axes).group(ordered(program), frozenset())
+    """The statements of a program as loop nests, region by region."""
+    regions: dict[int, list[Statement]] = {}
+    for statement in ordered(program):
+        regions.setdefault(statement.region, []).append(statement)
+    return [item for _, found in sorted(regions.items()) for item in Grouping(axes).group(found, frozenset())]
 
 
 def ordered(program: Program) -> list[Statement]:

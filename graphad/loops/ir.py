@@ -164,6 +164,7 @@ class Statement:
         carry: the carried value of a scan; `start` its first value.
         extra: loops beyond those of the axes in which the statement must stand (clones and partial sums).
         pin: the statement beside which a clone must stay.
+        region: nests of a region stand after those of all lower ones.
         results: further variables that a call writes.
         bodies: the programs that a call runs inside, in its own place.
     """
@@ -180,6 +181,7 @@ class Statement:
     start: Literal | None = None
     extra: tuple[int, ...] = ()
     pin: Statement | None = None
+    region: int = 0
     node: int = -1
     params: dict[str, Any] = field(default_factory=dict)
     results: tuple[Var, ...] = ()

@@ -84,7 +84,9 @@ def _gather_in_order(program: Program, axes: Axes, var: Var) -> None:
         for position, operand in enumerate(statement.inputs):
             if isinstance(operand, Access) and operand.var is var:
                 statement.inputs[position] = Access(other, _picked(operand.indices, inner))
-    program.statements.append(_transfer(Access(var, moved), Access(other, _picked(moved, inner)), read_first=False))
+    transfer = _transfer(Access(var, moved), Access(other, _picked(moved, inner)), read_first=False)
+    transfer.region = max(s.region for s in writers)
+    program.statements.append(transfer)
 
 
 def _ordered(program: Program, axes: Axes, access: Access, inner: int) -> tuple[Var, tuple[Index, ...]]:

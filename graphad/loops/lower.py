@@ -65,6 +65,7 @@ class Lowering:
         self.results: dict[int, Lowered] = {}
         self.reduced: dict[object, View] = {}
         self.matrices: dict[object, Var] = {}
+        self.region = 0
         self.uses = [len(users) for users in graph.users()]
         for node_id in graph.outputs.values():
             self.uses[node_id] += 1
@@ -76,6 +77,14 @@ class Lowering:
             result = self.results[node_id] = self.settle(result)
         assert isinstance(result, View), "several results are read one by one"
         return result
+
+    def enter(self, region: int) -> None:
+        """Begin a region, where it is a later one; what is pending belongs to the region before."""
+        if region > self.region:
+            for node_id, result in self.results.items():
+                if isinstance(result, Pending):
+                    self.results[node_id] = self.settle(result)
+            self.region = region
 
     def pending(self, node_id: int) -> Pending | None:
         """The node's contributions, where nobody else needs the node."""
@@ -95,6 +104,7 @@ class Lowering:
                 assert found is not None, "only a partition has regions"
                 lower_region(self, found.regions[position], found.results(graph, position))
             elif (node := graph.nodes[node_id]).op != "input" and (found is None or node_id not in found.done):
+                self.enter(node.region)
                 self.results[node_id] = lower_node(self, node_id, node)
 
     # ------------------------------------------------------------------ statements
@@ -148,6 +158,7 @@ class Lowering:
             dtype=out.var.dtype,
             functions=functions,
             after=after,
+            region=self.region,
             node=node_id,
         )
         self.program.statements.append(statement)
@@ -187,7 +198,9 @@ class Lowering:
         """A whole-array operation."""
         out.whole = True
         operands: list[Operand] = [Access(v, ()) for v in inputs]
-        statement = Statement("call", operation, Access(out, ()), operands, (), out.dtype, params=params)
+        statement = Statement(
+            "call", operation, Access(out, ()), operands, (), out.dtype, region=self.region, params=params
+        )
         self.program.statements.append(statement)
         return statement
 
@@ -313,7 +326,8 @@ def _scaled(index: Index, factor: Extent) -> Index:
 
 
 def _output(low: Lowering, name: str, node_id: int) -> None:
-    """Name a result: the variable itself where it can be the output's memory, else a copy."""
+    """Name a result: the variable itself where it can be the output's memory, else a copy in the node's region."""
+    low.region = low.graph.nodes[node_id].region
     var = own_variable(low, node_id)
     if var is None:
         kind = low.graph.nodes[node_id].type

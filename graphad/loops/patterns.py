@@ -139,7 +139,7 @@ def reduction(low: Lowering, node_id: int, node: Node) -> View:
 
 def _reduced(low: Lowering, view: View, axes: set[int], kind: str, dtype: str) -> View:
     """A reduction; the same one asked for twice (an extremum and its position) is made once."""
-    key = (view, tuple(sorted(axes)), kind)
+    key = (view, tuple(sorted(axes)), kind, low.region)
     if key in low.reduced:
         return low.reduced[key]
     target = tuple(at(d) for d in range(len(view.shape)) if d not in axes)
@@ -322,7 +322,7 @@ def _matrix(
             return var, lying != straight
     as_read, as_turned = (transposed(view, [word.index(c) for c in order]) for order in (straight, turned))
     for key, other in ((as_read, False), (as_turned, True)):
-        if key in low.matrices:
-            return low.matrices[key], other
-    low.matrices[as_read] = low.copied(as_read, dtype)[0]
-    return low.matrices[as_read], False
+        if (key, low.region) in low.matrices:
+            return low.matrices[key, low.region], other
+    low.matrices[as_read, low.region] = low.copied(as_read, dtype)[0]
+    return low.matrices[as_read, low.region], False

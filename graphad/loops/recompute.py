@@ -72,7 +72,8 @@ class Recomputation:
     def _worth(self, reader: Statement, read: Access) -> bool:
         """The reader stands in another nest, and the value changes with every one of its loops."""
         writer = self.recipes[read.var].writer
-        if self.paths[id(reader)] == self.paths[id(writer)]:
+        # Across regions it is the plan for memory that says what is computed again.
+        if self.paths[id(reader)] == self.paths[id(writer)] or reader.region != writer.region:
             return False
         changing = {self.axes.find(a) for a in read.axes() if not self.axes.unrolled(a)}
         return changing == set(self.axes.loops(reader))
@@ -98,6 +99,7 @@ class Recomputation:
             dtype=recipe.writer.dtype,
             extra=reader.extra,
             pin=reader,
+            region=reader.region,
             node=recipe.writer.node,
         )
         var.private = frozenset(reader.extra)

@@ -44,6 +44,7 @@ def _split(program: Program, axes: Axes, statement: Statement, tail: set[int]) -
         axes=tuple(moved.values()),
         dtype=statement.dtype,
         after=statement.after,
+        region=statement.region,
         node=statement.node,
     )
     statement.out, statement.after = access, ()
@@ -103,7 +104,7 @@ def _load(program: Program, axes: Axes, reader: Statement, access: Access, made:
     def canonical(axis: int) -> Index:
         return at(-1 - unrolled[axis]) if axis in unrolled else at(axes.find(axis))
 
-    key = (access.var, access.substitute(canonical).indices, extra)
+    key = (access.var, access.substitute(canonical).indices, extra, reader.region)
     var = made.get(key)
     if var is None:
         var, _, moved = temporary(program, axes, used, access.var.dtype)
@@ -117,6 +118,7 @@ def _load(program: Program, axes: Axes, reader: Statement, access: Access, made:
                 axes=tuple(moved.values()),
                 dtype=access.var.dtype,
                 extra=extra,
+                region=reader.region,
             )
         )
         made[key] = var

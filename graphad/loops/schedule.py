@@ -22,7 +22,7 @@ from graphad.loops.place import Storage, place
 from graphad.loops.recompute import Recomputation
 from graphad.loops.registers import hoist_loads, split_accumulations
 from graphad.loops.rows import separate_rows
-from graphad.loops.scratch import Slot, memory_bytes, slots
+from graphad.loops.scratch import Life, Slot, memory_bytes, slots
 from graphad.loops.strip import strip_mine
 from graphad.loops.widen import widen
 
@@ -97,16 +97,16 @@ def arranged(program: Program, threads: int = 1) -> Schedule:
     return Schedule(program, axes, storage, found, threads, nests, inner)
 
 
-def _needs(inner: Mapping[Statement, tuple[Schedule, ...]]) -> dict[Statement, list[Slot]]:
-    """The memory that the programs inside calls work in, and that of the carried values' second copies."""
-    found: dict[Statement, list[Slot]] = {}
+def _needs(inner: Mapping[Statement, tuple[Schedule, ...]]) -> dict[Statement, list[tuple[int, Slot]]]:
+    """The memory that the programs inside calls work in, and for all of them that of the carried values' copies."""
+    found: dict[Statement, list[tuple[int, Slot]]] = {}
     for statement, schedules in inner.items():
         needs = found.setdefault(statement, [])
-        for one in schedules:
-            needs += one.slots
+        for number, one in enumerate(schedules):
+            needs += [(number, slot) for slot in one.slots]
             for state in one.program.states:
                 storage = one.storage[state.now]
                 pair = dict.fromkeys([state.now, state.next])
                 own = [v for v in pair if storage.is_array and not (storage.natural and v is state.now)]
-                needs += [Slot((v,), (memory_bytes(v, storage),)) for v in own]
+                needs += [(-1, Slot(v, memory_bytes(v, storage), (), Life(0, 0))) for v in own]
     return found

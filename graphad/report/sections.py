@@ -10,6 +10,7 @@ from graphad.analysis.cost import graph_flops, typical_sizes
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent, evaluate
 from graphad.loops.schedule import schedule
+from graphad.loops.scratch import ends
 from graphad.loops.summary import Nest, summarize
 from graphad.plan.modes import Decision, Plan
 from passes.inline import inline
@@ -145,12 +146,12 @@ def loops_section(nests: Sequence[Nest]) -> Section:
 
 
 def scratch_section(function: CompiledFunction) -> Section:
-    """The parts of the scratch block at the hints; the sum counts whole cache lines."""
+    """The places in the scratch block at the hints; the sum counts whole cache lines."""
     extents = typical_sizes(function.graph)
+    found = ends(function.generated.slots, extents)
     rows = []
     for slot in function.generated.slots:
-        length = max(evaluate(e, extents) for e in slot.lengths)
-        rows.append((f"{length:,}", ", ".join(v.name for v in slot.arrays)))
-    rows.append((f"{function.scratch_bytes():,}", "in all"))
-    columns = ("bytes", "arrays that lie there one after another")
-    return Section("scratch memory, kept from call to call", columns, tuple(rows), ("bytes",))
+        start = max((found[k] for k in slot.above), default=0)
+        rows.append((f"{start:,}", f"{evaluate(slot.bytes, extents):,}", slot.array.name))
+    rows.append(("", f"{function.scratch_bytes():,}", "in all"))
+    return Section("scratch memory, kept from call to call", ("at", "bytes", "array"), tuple(rows), ("at", "bytes"))

@@ -1,0 +1,78 @@
+"""The schedule for a memory budget: several methods are tried, and the cheapest result is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+from graphad.plan.checkpoints import ChainPlanner
+from graphad.plan.memory import MemoryPlan, Problem, simulate
+from graphad.plan.stages import Staged
+
+MARGIN = 1.25  # of the budget, in the model of a chain, which rounds sizes up
+
+
+class Rematerialisation:
+    """Schedules of one problem, for any budget.
+
+    Arguments:
+        cuts: where the chain of stages may be cut, as numbers of forward tasks; None: at all narrow places.
+
+    >>> from graphad.plan.memory import chain
+    >>> planner = Rematerialisation(chain([1] * 6, [1] * 6, [1] * 6))
+    >>> [(planner.plan(m).cost, planner.plan(m).peak) for m in (8, 6, 4)]
+    [(13, 8), (15, 6), (23, 4)]
+    """
+
+    def __init__(self, problem: Problem, cuts: Sequence[int] | None = None) -> None:
+        self.problem = problem
+        self.staged = Staged(problem, None if cuts is None else list(cuts))
+        self._planner: tuple[int, ChainPlanner] | None = None
+
+    @cached_property
+    def everything(self) -> MemoryPlan:
+        """Every task once, in order."""
+        steps = tuple(range(len(self.problem.tasks)))
+        found = simulate(self.problem, steps)
+        return MemoryPlan(steps, found.peak, found.cost, 0, "everything stored")
+
+    @cached_property
+    def least(self) -> MemoryPlan:
+        """The schedule with the smallest peak found, whatever it costs."""
+        return min(self._found(self.everything.peak), key=lambda p: (p.peak, p.extra))
+
+    def plan(self, budget: int) -> MemoryPlan | None:
+        """The cheapest schedule found whose peak is within so many bytes; None where none was found."""
+        if self.everything.peak <= budget:
+            return self.everything
+        found = [plan for plan in self._found(budget) if plan.peak <= budget]
+        return min(found, key=lambda p: (p.extra, p.peak)) if found else None
+
+    def _chain(self, budget: int) -> ChainPlanner:
+        """The checkpoints for every amount of memory up to a little more than a budget."""
+        most = min(int(MARGIN * budget), self.everything.peak) - self.problem.held
+        if self._planner is None or not most <= self._planner[0] <= 2 * most:
+            self._planner = most, ChainPlanner(self.staged, max(most, 1))
+            self._planner[1].solve()
+        return self._planner[1]
+
+    def _found(self, budget: int) -> Iterator[MemoryPlan]:
+        """Schedules along the chain: as sizes are rounded up, more than the budget may give one that keeps it."""
+        planner = self._chain(budget)
+        low, high = 0, planner.levels
+        while low <= high:
+            middle = (low + high) // 2
+            made = self._made(planner.steps(middle), "checkpoints along the chain")
+            if made is not None:
+                yield made
+            if made is None or made.peak <= budget:
+                low = middle + 1
+            else:
+                high = middle - 1
+
+    def _made(self, steps: Sequence[int] | None, method: str) -> MemoryPlan | None:
+        """A schedule with its measured peak and cost."""
+        if steps is None:
+            return None
+        found = simulate(self.problem, steps)
+        return MemoryPlan(tuple(steps), found.peak, found.cost, found.cost - self.problem.cost, method)

@@ -1,0 +1,135 @@
+"""A graph as a memory problem: which nodes take memory, how much, and what running them again costs.
+
+Views take none: who reads them reads what they are views of. Elementwise operations and reductions are fused: their
+values stay in registers unless another loop needs them. Large products are calls on whole arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from graphad.analysis.cost import VIEWS, letter_extents, node_flops, typical_sizes
+from graphad.ir import sizes
+from graphad.ir.graph import Graph, Node
+from graphad.plan.memory import Problem, Task
+
+CALL_FROM = 4096  # multiplications from which a product is a call of its own
+ALIASES = VIEWS | {"gather", "save", "recompute"}
+
+
+@dataclass(frozen=True)
+class GraphTasks:
+    """The problem of a graph.
+
+    Arguments:
+        nodes: for each task its node.
+        task_of: for each node that is a task, its number.
+        roots: for each other node the tasks whose values it shows.
+    """
+
+    graph: Graph
+    problem: Problem
+    nodes: tuple[int, ...]
+    task_of: Mapping[int, int]
+    roots: Mapping[int, tuple[int, ...]]
+
+
+def graph_tasks(
+    graph: Graph, values: Mapping[str, int] | None = None, bytes_per_element: int | None = None
+) -> GraphTasks:
+    """The tasks of a graph in the order of its nodes.
+
+    Arguments:
+        values: of named sizes; others are at their hints.
+        bytes_per_element: of floats; None: as their dtypes say.
+    """
+    bound = typical_sizes(graph, values)
+    called = {a for node in graph.nodes if _is_call(graph, node, bound) for a in node.args}
+    outputs = set(graph.outputs.values())
+    tasks: list[Task] = []
+    task_of: dict[int, int] = {}
+    roots: dict[int, tuple[int, ...]] = {}
+    nodes: list[int] = []
+    moved: set[int] = set()
+    for node_id, node in enumerate(graph.nodes):
+        args = tuple(dict.fromkeys(t for a in node.args for t in ((task_of[a],) if a in task_of else roots[a])))
+        if node.op in ALIASES and not _is_copy(graph, node_id, node, moved, called, tasks, task_of):
+            roots[node_id] = args
+            if node.op in ("transpose", "slice", "broadcast_to") or (node.args and node.args[0] in moved):
+                moved.add(node_id)
+            continue
+        task_of[node_id] = len(tasks)
+        nodes.append(node_id)
+        size = _bytes(node, bound, bytes_per_element)
+        cost = sizes.evaluate(node_flops(graph, node_id), bound)
+        kept = node_id in outputs
+        tasks.append(
+            Task(f"%{node_id} {node.op}", size, cost, args, not _is_call(graph, node, bound), kept, 0, "")
+        )
+    held = sum(_bytes(graph.nodes[i], bound, bytes_per_element) for i in outputs if graph.nodes[i].type.rank)
+    problem = Problem(tuple(_marked(graph, tasks, task_of, roots)), 0, held)
+    return GraphTasks(graph, Problem(problem.tasks, _turn(problem), held), tuple(nodes), task_of, roots)
+
+
+def _is_call(graph: Graph, node: Node, bound: Mapping[str, int]) -> bool:
+    if node.op != "einsum":
+        return False
+    types = tuple(graph.nodes[a].type for a in node.args)
+    extents = [sizes.evaluate(e, bound) for e in letter_extents(node, types).values()]
+    return int(np.prod(extents)) >= CALL_FROM
+
+
+def _is_copy(
+    graph: Graph,
+    node_id: int,
+    node: Node,
+    moved: set[int],
+    called: set[int],
+    tasks: list[Task],
+    task_of: Mapping[int, int],
+) -> bool:
+    """Whether a view has to be copied: merged axes of a transposed array, a product's result for another product."""
+    if node.op == "reshape":
+        wide = [len([e for e in shape if e != 1]) for shape in (graph.nodes[node.args[0]].type.shape, node.type.shape)]
+        return wide[1] < wide[0] and node.args[0] in moved
+    if node.op == "transpose" and node_id in called and node.type.rank > 2:
+        base = node.args[0]
+        while graph.nodes[base].op == "reshape" and base not in task_of:
+            base = graph.nodes[base].args[0]
+        return base in task_of and not tasks[task_of[base]].fused
+    return False
+
+
+def _bytes(node: Node, bound: Mapping[str, int], bytes_per_element: int | None) -> int:
+    dtype = np.dtype(node.type.dtype)
+    width = bytes_per_element if bytes_per_element and dtype.kind == "f" else dtype.itemsize
+    return sizes.evaluate(node.type.elements, bound) * width
+
+
+def _marked(
+    graph: Graph, tasks: list[Task], task_of: Mapping[int, int], roots: Mapping[int, tuple[int, ...]]
+) -> list[Task]:
+    """The tasks with the marks that users set on them."""
+    marks: dict[int, str] = {}
+    for node_id, node in enumerate(graph.nodes):
+        if node.op in ("save", "recompute"):
+            marks.update(dict.fromkeys(roots[node_id], node.op))
+    return [replace(task, mark=marks[k]) if k in marks else task for k, task in enumerate(tasks)]
+
+
+def _turn(problem: Problem) -> int:
+    """The place at which the most bytes wait for later tasks: the end of the forward part."""
+    tasks = problem.tasks
+    change = np.zeros(len(tasks) + 2, np.int64)
+    last = list(range(len(tasks)))
+    for number, task in enumerate(tasks):
+        for arg in task.args:
+            last[arg] = number
+    for number, task in enumerate(tasks):
+        if not task.kept:
+            change[number + 1] += task.bytes
+            change[last[number] + 1] -= task.bytes
+    return int(np.argmax(np.cumsum(change)))

@@ -22,8 +22,10 @@ from graphad.compile import CompiledFunction, Tier, compile_graph
 from graphad.emit.result import Packing, Record, pack_named
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
+from graphad.ir.types import as_shape
 from graphad.plan.jacobians import batched_jacobian, planned_jacobian
 from graphad.plan.modes import Mode, Plan, fixed, uniform
+from graphad.plan.second import planned_hessian, planned_hvp
 from graphad.plan.sparse import plan_sparse
 from graphad.sparse.build import hessian_blocks, jacobian_blocks, sparse_function
 from graphad.sparse.function import SparseFunction
@@ -250,17 +252,17 @@ def jacobian(
 
 @overload
 def hessian(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, sparse: Literal[False],
+    graph: Graph, wrt: Names = None, of: str | None = None, *, sparse: Literal[False], mode: str | None = None,
     passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled", threads: int = 1,
 ) -> CompiledFunction: ...  # fmt: skip
 @overload
 def hessian(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, sparse: Literal[True],
+    graph: Graph, wrt: Names = None, of: str | None = None, *, sparse: Literal[True], mode: str | None = None,
     passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled", threads: int = 1,
 ) -> SparseFunction: ...  # fmt: skip
 @overload
 def hessian(
-    graph: Graph, wrt: Names = None, of: str | None = None, *, sparse: None = None,
+    graph: Graph, wrt: Names = None, of: str | None = None, *, sparse: None = None, mode: str | None = None,
     passes: Sequence[Pass] = DEFAULT, tier: Tier = "compiled", threads: int = 1,
 ) -> CompiledFunction | SparseFunction: ...  # fmt: skip
 def hessian(
@@ -269,6 +271,7 @@ def hessian(
     of: str | None = None,
     *,
     sparse: bool | None = None,
+    mode: str | None = None,
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
     threads: int = 1,
@@ -276,6 +279,10 @@ def hessian(
     """Second derivatives of a scalar output: `H(*inputs)`, an array of shape `x.shape + x.shape`, or a sparse matrix.
 
     Several inputs give a named tuple of named tuples: `H(...).a.b` has shape `a.shape + b.shape`.
+
+    Arguments:
+        mode: "forward over reverse", "reverse over forward" or "reverse over reverse". None: the one with the fewest
+            operations after passes at the sizes' hints, or the planned Jacobian of the gradient where that has fewer.
 
     >>> import graphad as ga
     >>> g = ga.Graph("cubes")
@@ -289,7 +296,7 @@ def hessian(
     rows: list[Packing] = [
         pack_named("row", inputs, [f"d2{output}_d{a}_d{b}" for b in inputs], alone=_alone(wrt)) for a in inputs
     ]
-    simple, reason = _simplified(graph, passes), "one forward sweep per input element through the reverse gradient"
+    simple = _simplified(graph, passes)
     packing = pack_named("hessian", inputs, rows, alone=_alone(wrt))
     if sparse is not False:
         gradient = _simplified(transform.grad(simple, inputs, output), passes)
@@ -298,8 +305,8 @@ def hessian(
         outcome = plan_sparse(gradient, blocks, f"{graph.name}_hessian", sparse, symmetric=symmetric)
         if outcome.method is not None:
             return sparse_function(gradient, outcome.method, outcome.decisions, packing, passes, tier, threads)
-    plan = uniform(f"d2{output}/d({', '.join(inputs)})2", "forward over reverse", reason, simple, inputs, [output])
-    return compile_graph(transform.hessian(simple, inputs, output), packing, plan, passes, tier, threads)
+    derived, plan = planned_hessian(simple, inputs, output, lambda g: _simplified(g, passes), mode)
+    return compile_graph(derived, packing, plan, passes, tier, threads)
 
 
 def hvp(
@@ -307,11 +314,23 @@ def hvp(
     wrt: Names = None,
     of: str | None = None,
     *,
+    vectors: str | int | None = None,
+    value: bool = False,
+    gradient: bool = False,
+    mode: str | None = None,
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
     threads: int = 1,
 ) -> CompiledFunction:
     """Hessian times vector: `hv(*inputs, *vectors)`; by name the vector that goes with `x` is `x_dot`.
+
+    Arguments:
+        vectors: how many at once, a number or the name of a size: with "k" the vectors of x are an array of shape
+            `("k",) + x.shape`, and so are the products.
+        value, gradient: what comes back in front of the product, in a tuple: `(value, gradient, product)` where both
+            are asked for. They share their work with the product.
+        mode: "forward over reverse", "reverse over forward", "reverse over reverse", or "dense" for a Hessian that is
+            formed and multiplied. None: the one with the fewest operations after passes at the sizes' hints.
 
     >>> import graphad as ga
     >>> g = ga.Graph("cubes")
@@ -319,12 +338,22 @@ def hvp(
     >>> g.output("y", (x**3).sum())
     >>> hvp(g)(np.array([1.0, 2.0]), np.array([1.0, 1.0]))
     array([ 6., 12.])
+    >>> hvp(g, vectors="k", value=True, tier="interpreted")(np.array([1.0, 2.0]), np.eye(2))
+    (array(9.), array([[ 6.,  0.],
+           [ 0., 12.]]))
     """
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
-    packing = pack_named("product", inputs, [f"Hv_{n}" for n in inputs], alone=_alone(wrt))
-    simple, reason = _simplified(graph, passes), "one tangent through the reverse gradient: no Hessian is formed"
-    plan = uniform(f"Hessian of {output} times vector", "forward over reverse", reason, simple, inputs, [output])
-    return compile_graph(transform.hvp(simple, inputs, output), packing, plan, passes, tier, threads)
+    lead = None if vectors is None else as_shape((vectors,))[0]
+    simple, alone = _simplified(graph, passes), _alone(wrt)
+    derived, plan = planned_hvp(
+        simple, inputs, output, lambda g: _simplified(g, passes),
+        mode=mode, vectors=lead, value=value, gradient=gradient,
+    )  # fmt: skip
+    product = pack_named("product", inputs, [f"Hv_{n}" for n in inputs], alone=alone)
+    slopes = pack_named("gradient", inputs, [f"d{output}_d{n}" for n in inputs], alone=alone)
+    parts = [part for part, wanted in ((output, value), (slopes, gradient)) if wanted]
+    packing = Record((*parts, product)) if parts else product
+    return compile_graph(derived, packing, plan, passes, tier, threads)
 
 
 def _simplified(graph: Graph, passes: Sequence[Pass]) -> Graph:

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from graphad.ad import arith
+from graphad.ad import arith, second
 from graphad.ad.batch import batch_nodes
 from graphad.ad.forward import push_forward
 from graphad.ad.reverse import pull_back
+from graphad.ad.second import Nesting
 from graphad.errors import ArgumentError, DifferentiationError, Source, describe
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, expect_graph, keep, rebuild
 from graphad.ir.operation import call
 from graphad.ir.types import Shape
 from graphad.ir.variable import Variable
+from graphad.ops.product import contracted, free_letters
 
 Names = str | Sequence[str] | None
 Mode = Literal["forward", "reverse"]
@@ -178,39 +180,102 @@ def _batch_last(value: Variable, axes: int) -> Variable:
     return value.transpose(order) if axes and value.ndim > axes else value
 
 
-def hvp(graph: Graph, wrt: Names = None, of: str | None = None) -> Graph:
-    """Hessian times vector, forward over reverse: further inputs `W_dot`; outputs `Hv_W`, one for each of `wrt`.
+def hvp(
+    graph: Graph,
+    wrt: Names = None,
+    of: str | None = None,
+    nesting: Nesting | Literal["dense"] = "forward over reverse",
+    *,
+    vectors: sizes.Extent | None = None,
+    value: bool = False,
+    gradient: bool = False,
+) -> Graph:
+    """Hessian times vector: further inputs `W_dot`; outputs `Hv_W`, one for each of `wrt`.
+
+    Arguments:
+        nesting: the order of the two modes, or "dense": the Hessian is formed and multiplied.
+        vectors: how many at once: `W_dot` and `Hv_W` have this extent in front.
+        value, gradient: the output itself and its gradient `dL_dW` are outputs in front of the products.
 
     Reference: B. A. Pearlmutter, Fast exact multiplication by the Hessian, Neural Computation 6 (1994).
     """
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
-    gradient = grad(graph, inputs, output)
-    pushed = _open(gradient, f"{graph.name}_hvp")
-    seeds = {gradient.inputs[n]: _seed(pushed, gradient.inputs[n], fresh(graph, f"{n}_dot")) for n in inputs}
-    targets = [gradient.outputs[f"d{output}_d{n}"] for n in inputs]
-    for name, target, tangent in zip(inputs, targets, push_forward(pushed, seeds, targets), strict=True):
-        like = pushed.variable(target)
-        pushed.output(f"Hv_{name}", arith.materialized(tangent, like))
-    return live(pushed)
+    new = _open(graph, f"{graph.name}_hvp")
+    ids, target = [graph.inputs[n] for n in inputs], graph.outputs[output]
+    first = _gradient_values(new, graph, inputs, output)
+    lead: Shape = () if vectors is None else (vectors,)
+    seeds = [_seed(new, i, fresh(graph, f"{n}_dot"), lead) for n, i in zip(inputs, ids, strict=True)]
+    if nesting == "dense":
+        blocks = _hessian_blocks(new, ids, target, first, "forward over reverse")
+        found = [_times_vectors(row, seeds, len(lead)) for row in blocks]
+    elif vectors is None:
+        found = second.products(new, nesting, ids, target, first, seeds)
+    else:
+        found = second.batched_products(new, nesting, ids, target, first, seeds)
+    if value:
+        new.output(output, new.variable(target))
+    for name, i, slope in zip(inputs, ids, first, strict=True):
+        if gradient:
+            new.output(f"d{output}_d{name}", arith.materialized(slope, Variable(new, i)))
+    for name, seed, product in zip(inputs, seeds, found, strict=True):
+        new.output(f"Hv_{name}", arith.materialized(product, seed))
+    return live(new)
 
 
-def hessian(graph: Graph, wrt: Names = None, of: str | None = None) -> Graph:
+def _gradient_values(new: Graph, graph: Graph, inputs: Sequence[str], output: str) -> list[Variable | None]:
+    ids = [graph.inputs[n] for n in inputs]
+    found = second.gradients(new, ids, graph.outputs[output])
+    for name, i, slope in zip(inputs, ids, found, strict=True):
+        _dependent(new, i, slope, output, [name])
+    return found
+
+
+def _times_vectors(row: Sequence[Variable | None], vectors: Sequence[Variable], lead: int) -> Variable | None:
+    """Blocks of a Hessian times vectors behind `lead` axes, and their sum."""
+    total: Variable | None = None
+    for block, vector in zip(row, vectors, strict=True):
+        if block is not None:
+            rank = vector.ndim - lead
+            letters = free_letters("", block.ndim + lead)
+            out, before = letters[: block.ndim - rank], letters[block.ndim :]
+            inner = letters[block.ndim - rank : block.ndim]
+            product = contracted(vector, block, before + inner, out + inner, before + out)
+            total = arith.add(total, product)
+    return total
+
+
+def hessian(
+    graph: Graph, wrt: Names = None, of: str | None = None, nesting: Nesting = "forward over reverse"
+) -> Graph:
     """Second derivatives of a scalar output: outputs `d2L_dW_db` of shape `W.shape + b.shape` for each pair.
 
-    Forward over reverse: one unit tangent per element of the inputs through the gradient's graph.
+    Arguments:
+        nesting: how a Hessian is multiplied by the unit vectors: the order of the two modes.
     """
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
-    gradient = grad(graph, inputs, output)
-    new = _open(gradient, f"{graph.name}_hessian")
-    targets = [gradient.outputs[f"d{output}_d{n}"] for n in inputs]
-    columns = {name: _batched_forward(new, gradient, name, targets) for name in inputs}
-    for row, target in zip(inputs, targets, strict=True):
-        for name in inputs:
-            shape = gradient.nodes[target].type.shape + gradient.nodes[gradient.inputs[name]].type.shape
-            block = columns[name][inputs.index(row)]
-            zero = new.const(0.0, gradient.nodes[target].type.dtype)
+    new = _open(graph, f"{graph.name}_hessian")
+    ids, target = [graph.inputs[n] for n in inputs], graph.outputs[output]
+    first = _gradient_values(new, graph, inputs, output)
+    blocks = _hessian_blocks(new, ids, target, first, nesting)
+    for row, i, values in zip(inputs, ids, blocks, strict=True):
+        for name, j, block in zip(inputs, ids, values, strict=True):
+            shape = graph.nodes[i].type.shape + graph.nodes[j].type.shape
+            zero = new.const(0.0, graph.nodes[i].type.dtype)
             new.output(f"d2{output}_d{row}_d{name}", arith.broadcast_to(zero if block is None else block, shape))
     return live(new)
+
+
+def _hessian_blocks(
+    new: Graph, ids: Sequence[int], target: int, first: list[Variable | None], nesting: Nesting
+) -> list[list[Variable | None]]:
+    """The blocks of a Hessian: by rows, each of the row's shape, then the column's."""
+    columns: list[list[Variable | None]] = []
+    for i in ids:
+        kind = new.nodes[i].type
+        units = [identity(new, kind.shape, kind.dtype) if j == i else None for j in ids]
+        found = second.batched_products(new, nesting, ids, target, first, units)
+        columns.append([None if f is None else _batch_last(f, kind.rank) for f in found])
+    return [[column[row] for column in columns] for row in range(len(ids))]
 
 
 # ---------------------------------------------------------------------- names and checks
@@ -324,10 +389,10 @@ def fresh(graph: Graph, name: str) -> str:
     return wanted
 
 
-def _seed(new: Graph, like: int, name: str) -> Variable:
+def _seed(new: Graph, like: int, name: str, lead: Shape = ()) -> Variable:
     kind = new.nodes[like].type
     with new.at(new.nodes[like].source):
-        return new.input(name, kind.shape, kind.dtype)
+        return new.input(name, lead + kind.shape, kind.dtype)
 
 
 def _dependent(new: Graph, like: int, value: Variable | None, output: str, inputs: Sequence[str]) -> Variable:

@@ -12,8 +12,9 @@ import pytest
 import graphad as ga
 from graphad.analysis.active import active_nodes
 from graphad.analysis.cost import graph_multiplications
-from graphad.plan.modes import between
-from graphad.plan.segments import compose, composed_jacobian, cuts, formula
+from graphad.plan.cuts import cuts
+from graphad.plan.modes import Mode, between
+from graphad.plan.segments import compose, composed_jacobian, formula
 from passes.pipeline import run_pipeline
 
 RNG = np.random.default_rng(0)
@@ -130,6 +131,26 @@ def test_cuts_are_what_all_paths_share() -> None:
     assert 2 in map(len, cuts(pair, [0], [pair.outputs["y"]]))
 
 
+def interleaved(x: Any, a: Any, b: Any) -> Any:
+    """Of two scalars the first is used before the second is made: no order of nodes has both alone alive."""
+    s = np.sin(x @ a)
+    wide = np.tanh(s * a) * np.exp(a)
+    t = np.cos(x @ b)
+    return wide * np.tanh(t * b)
+
+
+def test_minimum_cuts_do_not_depend_on_the_order_of_nodes() -> None:
+    g = build(interleaved, ((30,), (30,), (30,)))
+    found = cuts(g, [0], [g.outputs["y"]])
+    assert [len(cut) for cut in found] == [1, 2, 1]
+    assert [g.nodes[v].op for v in found[1]] in (["sin", "cos"], ["einsum", "cos"], ["sin", "einsum"], ["einsum"] * 2)
+    composition = compose(g, ["x0"], ["y"])
+    assert composition.multiplications < min(composition.forward, composition.reverse) / 3
+    arrays = [RNG.normal(size=30) for _ in range(3)]
+    result = ga.interpret(composed_jacobian(g, composition, "x0", "y"), *arrays)["dy_dx0"]
+    np.testing.assert_allclose(result, complex_step(interleaved, arrays), rtol=1e-12, atol=1e-13)
+
+
 @pytest.mark.parametrize(("function", "shapes"), [(one, ((100,), (100, 100), (100,), (100,), (100, 100)))])
 def test_multiplications_of_the_graph_against_the_plan(function: Formula, shapes: tuple[tuple[int, ...], ...]) -> None:
     """R^100 -> R^1 -> R^100 with dense layers: at least 20 times fewer than either uniform mode, counted."""
@@ -218,3 +239,66 @@ def test_uniform_plans_name_their_nodes(derive: Callable[..., ga.CompiledFunctio
     assert plan.graph is not None
     assert [plan.graph.nodes[v].op for v in segment.nodes][-2:] == ["sum", "mul"]  # k * k is left out
     assert (str(segment.inputs), segment.outputs) == ("n", 1)
+
+
+def through_scalars(x: Any, a: Any, b: Any) -> Any:
+    """Three scalars, a few operations on them, two scalars."""
+    s = a @ x
+    p, q, r = s[0], s[1], s[2]
+    u = np.sin(p * q) * np.exp(r) + p * q * r
+    v = np.cos(u * p) / (1.0 + r * r)
+    return np.tanh(b[:, 0] * u + b[:, 1] * v)
+
+
+def test_a_segment_of_scalars_is_eliminated() -> None:
+    shapes = ((30,), (3, 30), (25, 2))
+    g, arrays = build(through_scalars, shapes), [RNG.normal(size=s) / 3 for s in shapes]
+    jacobian = ga.jacobian(g, "x0", tier="interpreted")
+    (segment,) = [d for d in jacobian.plan.decisions if d.choice.startswith("elimination: ")]
+    costs = {a.choice: a.value for a in segment.alternatives}
+    assert costs[segment.choice] < min(costs["forward"], costs["reverse"])
+    np.testing.assert_allclose(jacobian(*arrays), complex_step(through_scalars, arrays), rtol=1e-12, atol=1e-13)
+    name = segment.subject.split(":")[0]
+    forced = ga.jacobian(g, "x0", force={name: "forward"}, tier="interpreted")
+    np.testing.assert_allclose(forced(*arrays), complex_step(through_scalars, arrays), rtol=1e-12, atol=1e-13)
+
+
+def two_layers(hint: int) -> ga.CompiledFunction:
+    g = ga.Graph("layers")
+    x, a = g.input("x", shape=100), g.input("A", shape=(100, 100))
+    g.output("y", np.tanh(g.input("C", shape=("m", 100), hint=hint) @ np.tanh(a @ x)))
+    return ga.jacobian(g, "x", tier="interpreted", sparse=False)
+
+
+def test_thresholds_say_where_another_choice_is_made() -> None:
+    """The plan at one size names the borders, and the plans on both sides of each border agree."""
+    threshold = two_layers(300).plan.decisions[0].threshold
+    found = re.fullmatch(r"composed while (\d+) <= m < (\d+), then forward; below reverse", threshold)
+    assert found is not None, threshold
+    low, high = map(int, found.groups())
+    choices = {m: two_layers(m).plan.decisions[0].choice for m in (low - 1, low, high - 1, high)}
+    assert choices == {low - 1: "reverse", low: "composed", high - 1: "composed", high: "forward"}
+    assert "composed" in two_layers(high).plan.decisions[0].threshold
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_graphs_are_never_worse_than_the_better_uniform_mode(seed: int) -> None:
+    """By the cost model, and counted in the graphs that are made (the value and local partials come on top)."""
+    generator = np.random.default_rng(seed)
+    g = ga.Graph("random_dag")
+    widths = [int(w) for w in generator.choice([1, 2, 7, 30, 60], size=6)]
+    x = g.input("x", shape=widths[0])
+    values, total = [x], 0
+    for number, width in enumerate(widths[1:]):
+        parts = [v for v in values if generator.random() < 0.5] or [values[-1]]
+        layers = [g.const(generator.normal(size=(width, v.shape[0]))) @ np.tanh(v) for v in parts]
+        total += sum(width * v.shape[0] for v in parts)
+        values.append(np.sin(sum(layers[1:], layers[0])) * (number + 1.0))
+    g.output("y", values[-1] + values[-1] ** 2)
+    plan = ga.jacobian(g, tier="interpreted", sparse=False)
+    modes: tuple[Mode, ...] = ("forward", "reverse")
+    uniform = [ga.jacobian(g, mode=mode, tier="interpreted", sparse=False) for mode in modes]
+    counted = min(graph_multiplications(f.optimized) for f in uniform)
+    assert graph_multiplications(plan.optimized) <= counted + total + 10 * sum(widths)
+    point = generator.normal(size=widths[0])
+    np.testing.assert_allclose(plan(point), uniform[1](point), rtol=1e-10, atol=1e-12)

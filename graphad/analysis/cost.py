@@ -57,13 +57,18 @@ def node_multiplications(graph: Graph, node_id: int, values: Mapping[str, int]) 
     >>> node_multiplications(g, (x / 2.0).id, {"n": 4}), node_multiplications(g, (x + 2.0).id, {"n": 4})
     (12, 0)
     """
+    return sizes.evaluate(multiplications(graph, node_id), values)
+
+
+def multiplications(graph: Graph, node_id: int) -> Extent:
+    """Like `node_multiplications`, as an integer or an expression in the named sizes."""
     node = graph.nodes[node_id]
     if node.op in REPEATED:
-        return sizes.evaluate(_of_bodies(node, lambda body: graph_multiplications(body, values)), values)
+        return _of_bodies(node, body_multiplications)
     if node.op == "einsum":
         types = tuple([graph.nodes[a].type for a in node.args])
-        return sizes.evaluate(sizes.product(tuple(letter_extents(node, types).values())), values)
-    return sizes.evaluate(node.type.elements, values) if node.op in PRODUCTS else 0
+        return sizes.product(tuple(letter_extents(node, types).values()))
+    return node.type.elements if node.op in PRODUCTS else 0
 
 
 def graph_multiplications(graph: Graph, values: Mapping[str, int] | None = None) -> int:
@@ -152,6 +157,11 @@ def _of_bodies(node: Node, cost: Callable[[Graph], Extent]) -> Extent:
     steps = dict(node.params).get("length", STEPS)
     total: Extent = steps * sum(costs[1:], costs[0])
     return total
+
+
+def body_multiplications(body: Graph) -> Extent:
+    """Multiplications and divisions of all nodes of a body, an expression in the sizes of the graph around it."""
+    return sum([multiplications(body, i) for i in range(len(body.nodes))], 0)
 
 
 def body_flops(body: Graph) -> Extent:

@@ -42,12 +42,14 @@ class Rows:
         size: the number of rows.
         sources: by name of its inputs what they are.
         axes: by name of its outputs the axis that numbers the rows in the whole graph.
+        apart: whether each row computes all that carries derivatives; else rows share results of operations.
     """
 
     graph: Graph
     size: Extent
     sources: Mapping[str, Source]
     axes: Mapping[str, int]
+    apart: bool
 
     def wrt(self, of: Sequence[str]) -> list[str]:
         """The inputs of the row graph through which some outputs depend on differentiated inputs."""
@@ -116,7 +118,8 @@ class _Taker:
                 return Mixed(target, f"output `{name}` has no axis that numbers {self.size} rows")
             self.row.output(name, self.row.variable(found))
             axes[name] = axis
-        return Rows(self.row.freeze(), self.size, self.sources, axes)
+        shared = [v for v, (_, axis) in self.known.items() if axis is None and v not in self.selected]
+        return Rows(self.row.freeze(), self.size, self.sources, axes, not shared)
 
     def _taken(self, node_id: int) -> tuple[int, int | None]:
         """The node in the row graph, and the axis that numbers its rows; raises `RowsMix`."""

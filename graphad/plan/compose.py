@@ -26,16 +26,34 @@ Blocks = dict[tuple[int, int], Variable]
 
 
 @dataclass(frozen=True)
+class LocalJacobian:
+    """The Jacobian of a segment as a graph of its own.
+
+    Arguments:
+        graph: with outputs `d{target}_d{source}`, both `v` and a node id of the whole graph.
+        inputs: by name of its inputs the nodes of the whole graph.
+        multiplications, how: what it costs, and what it is called.
+    """
+
+    graph: Graph
+    inputs: Mapping[str, int]
+    multiplications: int
+    how: str
+
+
+@dataclass(frozen=True)
 class Segment:
     """The part of a graph between two cuts.
 
     `kind` is "diagonal" where every operation is elementwise in one shape, so that the Jacobian is one number an
-    element; "direct" for one contraction with a matrix that is the Jacobian; else "general".
+    element; "direct" for one contraction with a matrix that is the Jacobian; else "general". `local` is the Jacobian
+    of a segment of few scalars.
     """
 
     sources: tuple[int, ...]
     targets: tuple[int, ...]
     kind: str = "general"
+    local: LocalJacobian | None = None
 
 
 def direct_block(graph: Graph, node: Node, source: int) -> Variable | None:
@@ -94,12 +112,22 @@ class Composer:
             block = direct_block(self.graph, self.graph.nodes[target], source)
             assert block is not None
             return {(target, source): block}
+        if segment.local is not None:
+            return self._applied(segment, segment.local)
         ends = segment.sources if mode == "forward" else segment.targets
         units: Blocks = {}
         for end in ends:
             kind = self.graph.nodes[end].type
             units[end, end] = identity(self.graph, kind.shape, kind.dtype)
         return self._pushed(index, units) if mode == "forward" else self._pulled(index, units)
+
+    def _applied(self, segment: Segment, local: LocalJacobian) -> Blocks:
+        """The Jacobian of a segment from its own graph."""
+        found = local.graph(**{name: Variable(self.graph, node) for name, node in local.inputs.items()})
+        if isinstance(found, Variable):
+            found = {next(iter(local.graph.outputs)): found}
+        pairs = [(t, s) for t in segment.targets for s in segment.sources]
+        return {(t, s): found[f"dv{t}_dv{s}"] for t, s in pairs if f"dv{t}_dv{s}" in found}
 
     def _pushed(self, index: int, blocks: Blocks) -> Blocks:
         """The Jacobian of a segment times blocks: every column is a tangent."""

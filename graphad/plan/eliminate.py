@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +11,11 @@ import numpy as np
 from graphad.ad import transform
 from graphad.ir.graph import Graph
 from graphad.ir.variable import Variable
+from graphad.plan.compose import LocalJacobian, Segment
 from graphad.plan.elimination import Candidate, candidates
 from graphad.plan.linearize import Tangents, accumulated, linearized, stacked
-from graphad.plan.modes import Alternative, Decision, differentiated, elements
+from graphad.plan.modes import Alternative, Decision, between, differentiated, elements
 from graphad.plan.scalars import Scalars, scalars_of
-from graphad.plan.segments import check_dependence
 
 ENTRIES = 1000  # of a Jacobian, at most: each is a statement
 VERTICES = 1500
@@ -57,7 +58,6 @@ def eliminated_jacobian(graph: Graph, wrt: Sequence[str], of: Sequence[str], sec
     found = scalars_of(graph, sources, targets, min(VERTICES, UNROLLED * len(graph.nodes) + 32))
     if found is None:
         return None
-    check_dependence(graph, wrt, of)
     tangents = linearized(found.graph, _ids(found, sources), _ids(found, targets))
     if tangents is None:
         return None
@@ -112,3 +112,44 @@ def _decision(graph: Graph, orders: Sequence[Candidate], wrt: Sequence[str], of:
     subject = f"d({', '.join(of)})/d({', '.join(wrt)})"
     ends = [elements(graph, [graph.inputs[n] for n in wrt]), elements(graph, [graph.outputs[n] for n in of])]
     return Decision(subject, f"elimination: {best.name}", options, reason, "", differentiated(graph, wrt, of), *ends)
+
+
+def with_local(graph: Graph, segment: Segment) -> Segment:
+    """The segment with its Jacobian by elimination, where it has few scalars and that saves multiplications."""
+    if segment.kind != "general":
+        return segment
+    part, inputs = _part(graph, segment)
+    names = [f"v{v}" for v in segment.sources]
+    targets = [f"v{v}" for v in segment.targets]
+    found = eliminated_jacobian(part, names, targets)
+    if found is None:
+        return segment
+    how = found.decision.choice
+    return replace(segment, local=LocalJacobian(found.graph, inputs, found.orders[0].refined, how))
+
+
+def _part(graph: Graph, segment: Segment) -> tuple[Graph, dict[str, int]]:
+    """The graph of a segment: its sources, and what it needs besides, are inputs; its targets outputs."""
+    inside = set(between(graph, segment.sources, segment.targets)) - set(segment.sources)
+    part = Graph(graph.name)
+    part.hints = dict(graph.hints)
+    moved: dict[int, int] = {}
+    inputs: dict[str, int] = {}
+    for v in (*segment.sources, *sorted(inside)):
+        for arg in (v,) if v in segment.sources else graph.nodes[v].args:
+            node = graph.nodes[arg]
+            if arg in moved:
+                continue
+            if node.op == "const":
+                moved[arg] = part.const(node.param("value").array).id
+            else:
+                inputs[f"v{arg}"] = arg
+                moved[arg] = part.input(f"v{arg}", node.type.shape, node.type.dtype).id
+        if v in inside:
+            node = graph.nodes[v]
+            part.set_source(node.source)
+            moved[v] = part.add(node.op, tuple([moved[a] for a in node.args]), node.params)
+            part.set_source(None)
+    for v in segment.targets:
+        part.output(f"v{v}", part.variable(moved[v]))
+    return part.freeze(), inputs

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from graphad.ad import arith, transform
+from graphad.analysis.cost import typical_sizes
 from graphad.analysis.rows import Mixed, Rows, Source, rows_of
 from graphad.errors import ArgumentError, DifferentiationError, describe
 from graphad.ir.graph import Graph
 from graphad.ir.types import as_shape
 from graphad.ir.variable import Variable
+from graphad.plan.cuts import check_dependence
 from graphad.plan.eliminate import eliminated_jacobian
 from graphad.plan.maps import batched_rows, find_rows, place, scattered
 from graphad.plan.modes import Decision, Mode, Plan, choose_mode, differentiated
 from graphad.plan.placed import placed_jacobian
-from graphad.plan.segments import compose, composed_jacobian, decisions
+from graphad.plan.segments import Compositions, composed_jacobian, decisions
 
 Planned = tuple[Graph, Plan]
 Blocks = dict[tuple[str, str], Variable]
@@ -41,6 +43,8 @@ def planned_jacobian(
     if mode is not None and force:
         raise ArgumentError(describe("`mode` and `force` are both given", fix="`mode` is for the graph as a whole"))
     free = mode is None and not force and len(graph.nodes) <= LARGEST
+    if free:
+        check_dependence(graph, wrt, of)
     rows = find_rows(graph, wrt, of) if free else None
     if rows is not None:
         return _dense(graph, wrt, of, rows)
@@ -50,11 +54,15 @@ def planned_jacobian(
     placed = placed_jacobian(graph, wrt, of) if free else None
     if placed is not None:
         return placed[0], Plan((placed[1],), graph)
-    if force or free:
-        composition = compose(graph, wrt, of, force)
-        if force or composition.pays:
-            return composed_jacobian(graph, composition, wrt, of), Plan(decisions(graph, composition, wrt, of), graph)
     decision = choose_mode(graph, wrt, of, mode)
+    if force or free:
+        compositions = Compositions(graph, wrt, of, force)
+        composition, threshold = compositions.at(typical_sizes(graph)), compositions.threshold()
+        if force or composition.pays:
+            found = decisions(graph, composition, wrt, of, "" if force else threshold)
+            return composed_jacobian(graph, composition, wrt, of), Plan(found, graph)
+        if "composed" in threshold:
+            decision = replace(decision, threshold=threshold)
     uniform: Mode = "forward" if decision.choice == "forward" else "reverse"
     return transform.jacobian(graph, wrt, of, uniform), Plan((decision,), graph)
 

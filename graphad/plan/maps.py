@@ -126,8 +126,8 @@ def element_numbers(new: Graph, source: Source) -> Variable:
 def find_rows(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> Rows | None:
     """The graph as a map with as many rows as possible at the hints.
 
-    None where it is none, or where a row has nearly as many differentiated inputs and outputs as the graph as a whole:
-    then its rows share most of their inputs, and a sweep for all of them costs the same.
+    None where it is none, where rows share results, or where a row has nearly as many differentiated inputs and outputs
+    as the graph as a whole: then its rows share most of their inputs, and a sweep for all of them costs the same.
     """
     at = typical_sizes(graph)
     first = graph.nodes[graph.outputs[of[0]]].type.shape
@@ -135,7 +135,9 @@ def find_rows(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> Rows | Non
     for extent in extents:
         if sizes.evaluate(extent, at) > 1:
             found = rows_of(graph, wrt, of, extent)
-            if not isinstance(found, Mixed) and 2 * _sweeps(found.graph, found.wrt(of), of) <= _sweeps(graph, wrt, of):
+            if isinstance(found, Mixed) or not found.apart:
+                continue
+            if 2 * _sweeps(found.graph, found.wrt(of), of) <= _sweeps(graph, wrt, of):
                 return found
     return None
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from graphad.ad import arith
-from graphad.ad.transform import Names, independent, live, select_inputs, select_outputs
+from graphad.ad.transform import Names, live, select_inputs, select_outputs
 from graphad.analysis.active import active_nodes
-from graphad.analysis.cost import node_multiplications, typical_sizes
+from graphad.analysis.cost import multiplications, typical_sizes
 from graphad.errors import ArgumentError, describe
 from graphad.ir import sizes
 from graphad.ir.graph import Graph
 from graphad.ir.operation import Elementwise, lookup
-from graphad.ir.types import TupleType
+from graphad.ir.sizes import Extent
 from graphad.plan.chains import Factor, Tree, best_tree
 from graphad.plan.compose import Composer, Segment, direct_block, sweep_nodes
+from graphad.plan.cuts import check_dependence, cuts, width
+from graphad.plan.eliminate import with_local
 from graphad.plan.modes import Alternative, Decision, Mode, between, elements
 
 FORBIDDEN = 10**18  # the cost of what `force` rules out
+TRACED = 12  # segments of a chain, at most, for which it is found where the choice would be another one
 MOST = 40  # segments of a chain; the widest cuts are given up first
 UNIT = "multiplications"
 
@@ -48,56 +52,23 @@ class Composition:
         return 10 * self.tree.cost < 9 * min(self.forward, self.reverse)
 
 
-def cuts(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -> list[tuple[int, ...]]:
-    """Cuts from the sources to the targets, both included: every node that all paths share, and narrow live sets.
+class Costs(NamedTuple):
+    """What a segment costs, as expressions in the named sizes: elements on both sides, one tangent, one adjoint."""
 
-    Behind a node of the list the live nodes are those that a later node or an output still needs. Where there is one
-    only, all paths go through it, whatever the order. Between two such nodes a live set is a cut where it is narrower
-    than both.
-    """
-    active, at = active_nodes(graph, sources, targets), typical_sizes(graph)
-    inside, last = set(active), dict.fromkeys(active, -1)
-    for node_id in active:
-        for arg in graph.nodes[node_id].args:
-            if arg in inside:
-                last[arg] = node_id
-    for target in targets:
-        last[target] = len(graph.nodes)
-    live = {node_id for node_id in active if node_id in sources}
-    found: list[tuple[int, ...]] = [tuple(sorted(live))]
-    between: list[tuple[int, ...]] = []
-    for node_id in active:
-        live = {v for v in live if last[v] > node_id} | {node_id} if node_id not in live else live
-        now = tuple(sorted(v for v in live if last[v] > node_id))
-        if now in (found[-1], tuple(sorted(set(targets)))) or max(sources) > node_id:
-            continue
-        if any(isinstance(graph.nodes[v].type, TupleType) for v in now):
-            continue  # a loop between its operands and its results is not cut
-        between.append(now)
-        if len(now) == 1:
-            found += [*_narrowest(graph, found[-1], between[:-1], now, at), now]
-            between = []
-    end = tuple(sorted(set(targets)))
-    return [*found, *_narrowest(graph, found[-1], between, end, at), end]
+    inputs: Extent
+    outputs: Extent
+    tangent: Extent
+    adjoint: Extent
 
-
-def width(graph: Graph, cut: Sequence[int], at: Mapping[str, int]) -> int:
-    """The elements of a cut."""
-    return sum(sizes.evaluate(graph.nodes[v].type.elements, at) for v in cut)
-
-
-def _narrowest(
-    graph: Graph,
-    before: tuple[int, ...],
-    inner: Sequence[tuple[int, ...]],
-    after: tuple[int, ...],
-    at: Mapping[str, int],
-) -> list[tuple[int, ...]]:
-    if not inner:
-        return []
-    best = min(inner, key=lambda cut: width(graph, cut, at))
-    narrow = width(graph, best, at) < min(width(graph, before, at), width(graph, after, at))
-    return [best] if narrow else []
+    def factor(self, segment: Segment, at: Mapping[str, int]) -> Factor:
+        """The factor of a chain at some sizes."""
+        inner, outer, tangent, adjoint = (sizes.evaluate(extent, at) for extent in self)
+        forward, reverse = tangent * inner, adjoint * outer
+        if segment.kind == "direct":
+            forward = reverse = 0
+        if segment.local is not None:
+            forward = reverse = segment.local.multiplications
+        return Factor(inner, outer, tangent, adjoint, forward, reverse)
 
 
 def segments_of(graph: Graph, sources: Sequence[int], targets: Sequence[int]) -> tuple[Segment, ...]:
@@ -129,57 +100,113 @@ def _kind(graph: Graph, active: Sequence[int], before: tuple[int, ...], after: t
     return "general"
 
 
-def sweep_cost(graph: Graph, segment: Segment, mode: Mode) -> int:
-    """The multiplications of one tangent or one adjoint through a segment, at the hints."""
-    at = typical_sizes(graph)
+def costs_of(graph: Graph, segment: Segment) -> Costs:
+    """What a segment costs in both modes."""
+    ends = elements(graph, segment.sources), elements(graph, segment.targets)
     if segment.kind == "diagonal":
-        return width(graph, segment.sources, at)
-    scratch, moved = sweep_nodes(graph, segment, mode)
-    return sum(node_multiplications(scratch, v, at) for v in moved)
+        return Costs(*ends, ends[0], ends[0])
+    sweeps: list[Extent] = []
+    for mode in ("forward", "reverse"):
+        scratch, moved = sweep_nodes(graph, segment, mode)
+        total: Extent = 0
+        for node_id in moved:
+            total = total + multiplications(scratch, node_id)
+        sweeps.append(total)
+    return Costs(*ends, *sweeps)
 
 
-def compose(
-    graph: Graph, wrt: Sequence[str], of: Sequence[str], force: Mapping[str, Mode] | None = None
-) -> Composition:
-    """The cheapest composition by the cost model.
+class Compositions:
+    """The compositions of a graph at different sizes, cut where it is narrow at the hints.
 
     Arguments:
         wrt, of: names of inputs and outputs.
         force: modes of segments, by `"segment 1"` and so on.
     """
-    sources, targets = [graph.inputs[n] for n in wrt], [graph.outputs[n] for n in of]
-    check_dependence(graph, wrt, of)
-    segments, at = segments_of(graph, sources, targets), typical_sizes(graph)
-    names = [f"segment {i}" for i in range(1, len(segments) + 1)]
-    for name, mode in (force or {}).items():
-        if name not in names or mode not in ("forward", "reverse"):
-            got = f"{{{name!r}: {mode!r}}}"
-            raise ArgumentError(describe("force=", expected=f'{", ".join(names)}: "forward" or "reverse"', got=got))
-    factors = []
-    for name, segment in zip(names, segments, strict=True):
-        inner, outer = width(graph, segment.sources, at), width(graph, segment.targets, at)
-        tangent, adjoint = sweep_cost(graph, segment, "forward"), sweep_cost(graph, segment, "reverse")
-        free = segment.kind == "direct"
-        factor = Factor(inner, outer, tangent, adjoint, 0 if free else tangent * inner, 0 if free else adjoint * outer)
-        forced = (force or {}).get(name)
-        if forced == "forward":
-            factor = factor._replace(adjoint=FORBIDDEN, reverse=FORBIDDEN)
-        if forced == "reverse":
-            factor = factor._replace(tangent=FORBIDDEN, forward=FORBIDDEN)
-        factors.append(factor)
-    whole = Segment(segments[0].sources, segments[-1].targets)
-    forward = width(graph, whole.sources, at) * sweep_cost(graph, whole, "forward")
-    reverse = width(graph, whole.targets, at) * sweep_cost(graph, whole, "reverse")
-    return Composition(segments, tuple(factors), best_tree(factors), forward, reverse)
+
+    def __init__(
+        self, graph: Graph, wrt: Sequence[str], of: Sequence[str], force: Mapping[str, Mode] | None = None
+    ) -> None:
+        check_dependence(graph, wrt, of)
+        sources, targets = [graph.inputs[n] for n in wrt], [graph.outputs[n] for n in of]
+        self.graph = graph
+        found = segments_of(graph, sources, targets)
+        self.names = [f"segment {i}" for i in range(1, len(found) + 1)]
+        self.force = dict(force or {})
+        pairs = zip(self.names, found, strict=True)
+        self.segments = tuple(s if name in self.force else with_local(graph, s) for name, s in pairs)
+        for name, mode in self.force.items():
+            if name not in self.names or mode not in ("forward", "reverse"):
+                got = f"{{{name!r}: {mode!r}}}"
+                expected = f'{", ".join(self.names)}: "forward" or "reverse"'
+                raise ArgumentError(describe("force=", expected=expected, got=got))
+        self.costs = [costs_of(graph, segment) for segment in self.segments]
+        self.whole = costs_of(graph, Segment(self.segments[0].sources, self.segments[-1].targets))
+
+    def at(self, values: Mapping[str, int]) -> Composition:
+        """The cheapest composition at some sizes."""
+        factors = []
+        for name, segment, costs in zip(self.names, self.segments, self.costs, strict=True):
+            factor = costs.factor(segment, values)
+            if self.force.get(name) == "forward":
+                factor = factor._replace(adjoint=FORBIDDEN, reverse=FORBIDDEN)
+            if self.force.get(name) == "reverse":
+                factor = factor._replace(tangent=FORBIDDEN, forward=FORBIDDEN)
+            factors.append(factor)
+        inner, outer, tangent, adjoint = (sizes.evaluate(extent, values) for extent in self.whole)
+        return Composition(self.segments, tuple(factors), best_tree(factors), inner * tangent, outer * adjoint)
+
+    def choice(self, values: Mapping[str, int]) -> str:
+        """What is done at some sizes: "composed", or the uniform mode with fewer sweeps."""
+        if self.at(values).pays:
+            return "composed"
+        columns, rows = (sizes.evaluate(extent, values) for extent in self.whole[:2])
+        return "forward" if columns < rows else "reverse"
+
+    def threshold(self) -> str:
+        """At which sizes the choice would be another one, the others at their hints; empty where it never is."""
+        if len(self.segments) > TRACED:
+            return ""
+        at = typical_sizes(self.graph)
+
+        def of(name: str) -> str:
+            return flips(name, at[name], lambda value: self.choice({**at, name: value}))
+
+        return "; ".join(part for part in map(of, self.graph.size_names) if part)
 
 
-def check_dependence(graph: Graph, wrt: Sequence[str], of: Sequence[str]) -> None:
-    """Raise `DifferentiationError` where an output does not depend on an input."""
-    for output in of:
-        for name in wrt:
-            target = graph.outputs[output]
-            if target not in active_nodes(graph, [graph.inputs[name]], [target]):
-                raise independent(output, [name], graph.nodes[target].source)
+def compose(
+    graph: Graph, wrt: Sequence[str], of: Sequence[str], force: Mapping[str, Mode] | None = None
+) -> Composition:
+    """The cheapest composition at the hints; see `Compositions`."""
+    return Compositions(graph, wrt, of, force).at(typical_sizes(graph))
+
+
+def flips(name: str, value: int, choice: Callable[[int], str], most: int = 1 << 20) -> str:
+    """Between which values of a size a choice stays, and what it is beyond.
+
+    >>> flips("m", 100, lambda m: "reverse" if m < 30 else "composed" if m < 500 else "forward")
+    'composed while 30 <= m < 500, then forward; below reverse'
+    """
+    here = choice(value)
+
+    def border(inside: int, outside: int) -> int:
+        while abs(outside - inside) > 1:
+            middle = (inside + outside) // 2
+            inside, outside = (middle, outside) if choice(middle) == here else (inside, middle)
+        return inside
+
+    low = high = value
+    while high < most and choice(high * 2) == here:
+        high *= 2
+    above = None if high >= most else border(high, high * 2) + 1
+    while low > 1 and choice(low // 2) == here:
+        low //= 2
+    below = None if low <= 1 else border(low, low // 2)
+    if above is None and below is None:
+        return ""
+    limits = name if below is None else f"{below} <= {name}"
+    text = f"{here} while {limits}" if above is None else f"{here} while {limits} < {above}, then {choice(above)}"
+    return text if below is None else f"{text}; below {choice(below - 1)}"
 
 
 def composed_jacobian(graph: Graph, composition: Composition, wrt: Names = None, of: Names = None) -> Graph:
@@ -199,7 +226,9 @@ def composed_jacobian(graph: Graph, composition: Composition, wrt: Names = None,
     return live(new)
 
 
-def decisions(graph: Graph, composition: Composition, wrt: Sequence[str], of: Sequence[str]) -> tuple[Decision, ...]:
+def decisions(
+    graph: Graph, composition: Composition, wrt: Sequence[str], of: Sequence[str], threshold: str = ""
+) -> tuple[Decision, ...]:
     """The record: the composition among the uniform modes, then each segment with its costs."""
     total = composition.multiplications
     options = (
@@ -212,28 +241,40 @@ def decisions(graph: Graph, composition: Composition, wrt: Sequence[str], of: Se
         reason = f"segments were forced: {formula(composition.tree)}"
     subject = f"d({', '.join(of)})/d({', '.join(wrt)})"
     ends = [elements(graph, cut) for cut in (composition.segments[0].sources, composition.segments[-1].targets)]
-    found = [Decision(subject, "composed", options, reason, inputs=ends[0], outputs=ends[1])]
+    found = [Decision(subject, "composed", options, reason, threshold, inputs=ends[0], outputs=ends[1])]
     modes = _modes(composition.tree)
     labels = {i: name for name, i in graph.inputs.items()} | {i: name for name, i in graph.outputs.items()}
     for index, (segment, factor) in enumerate(zip(composition.segments, composition.factors, strict=True)):
         cuts_of = (segment.sources, segment.targets)
         start, end = (", ".join(labels.get(v, f"%{v}") for v in cut) for cut in cuts_of)
-        costs = tuple(
-            Alternative(mode, f"{count} x {one}", value, UNIT)
-            for mode, count, one, value in (
-                ("forward", factor.inputs, factor.tangent, factor.forward),
-                ("reverse", factor.outputs, factor.adjoint, factor.reverse),
-            )
-            if value < FORBIDDEN
-        )
         why = {
             "diagonal": "elementwise: one number an element",
             "direct": "one contraction: its Jacobian is the other operand",
             "general": f"{factor.inputs} -> {factor.outputs} elements",
         }[segment.kind]
+        choice = modes[index]
+        if segment.local is not None and choice in ("forward", "reverse"):
+            choice, why = segment.local.how, f"{why}: few scalars"
         part, counts = between(graph, *cuts_of), [elements(graph, cut) for cut in cuts_of]
-        found.append(Decision(f"segment {index + 1}: {start} -> {end}", modes[index], costs, why, "", part, *counts))
+        costs = _sweep_costs(segment, factor)
+        found.append(Decision(f"segment {index + 1}: {start} -> {end}", choice, costs, why, "", part, *counts))
     return tuple(found)
+
+
+def _sweep_costs(segment: Segment, factor: Factor) -> tuple[Alternative, ...]:
+    """What it costs to accumulate the Jacobian of a segment, in the ways that there are."""
+    free = segment.kind == "direct"
+    options = [
+        (mode, f"{count} x {one}", 0 if free else count * one)
+        for mode, count, one in (
+            ("forward", factor.inputs, factor.tangent),
+            ("reverse", factor.outputs, factor.adjoint),
+        )
+        if one < FORBIDDEN
+    ]
+    if segment.local is not None:
+        options.append((segment.local.how, "scalars", segment.local.multiplications))
+    return tuple(Alternative(*option, UNIT) for option in options)
 
 
 def formula(tree: Tree) -> str:

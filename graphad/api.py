@@ -298,7 +298,7 @@ def hessian(
     ]
     simple = _simplified(graph, passes)
     packing = pack_named("hessian", inputs, rows, alone=_alone(wrt))
-    if sparse is not False:
+    if sparse is not False and (sparse or mode is None):
         gradient = _simplified(transform.grad(simple, inputs, output), passes)
         blocks = hessian_blocks(gradient, inputs, output)
         symmetric = [f"d2{output}_d{n}_d{n}" for n in inputs]

@@ -23,6 +23,7 @@ from graphad.emit.result import Packing, Record, pack_named
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.ir.types import as_shape
+from graphad.plan.gradients import planned_gradient
 from graphad.plan.jacobians import batched_jacobian, planned_jacobian
 from graphad.plan.modes import Mode, Plan, fixed, uniform
 from graphad.plan.second import planned_hessian, planned_hvp
@@ -79,9 +80,8 @@ def grad(
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = pack_named("gradient", inputs, parts, alone=_alone(wrt))
-    simple = _simplified(graph, passes)
-    plan = _gradient_plan(simple, inputs, output)
-    return compile_graph(transform.grad(simple, inputs, output), packing, plan, passes, tier, threads)
+    derived, plan = planned_gradient(_simplified(graph, passes), inputs, output, with_value=False)
+    return compile_graph(derived, packing, plan, passes, tier, threads)
 
 
 def value_and_grad(
@@ -105,9 +105,8 @@ def value_and_grad(
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = Record((output, pack_named("gradient", inputs, parts, alone=_alone(wrt))))
-    simple = _simplified(graph, passes)
-    plan = _gradient_plan(simple, inputs, output)
-    return compile_graph(transform.value_and_grad(simple, inputs, output), packing, plan, passes, tier, threads)
+    derived, plan = planned_gradient(_simplified(graph, passes), inputs, output, with_value=True)
+    return compile_graph(derived, packing, plan, passes, tier, threads)
 
 
 def jvp(
@@ -363,8 +362,3 @@ def _simplified(graph: Graph, passes: Sequence[Pass]) -> Graph:
 
 def _alone(names: Names) -> bool:
     return names is None or isinstance(names, str)
-
-
-def _gradient_plan(graph: Graph, inputs: Sequence[str], output: str) -> Plan:
-    reason = "one scalar output: one reverse sweep gives every element"
-    return uniform(f"d{output}/d({', '.join(inputs)})", "reverse", reason, graph, inputs, [output])

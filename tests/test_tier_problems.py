@@ -25,6 +25,8 @@ def graph_of(problem: Problem) -> ga.Graph:
 def derivative(problem: Problem, graph: ga.Graph, tier: Any) -> ga.CompiledFunction:
     if problem.name == "black_scholes":
         return ga.compile(graph, tier=tier)
+    if problem.derivative == "batched_jacobian":
+        return ga.jacobian(graph, list(problem.wrt), batch="n", sparse=False, tier=tier)
     return MAKE[problem.derivative](graph, wrt=list(problem.wrt), tier=tier)
 
 

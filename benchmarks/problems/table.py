@@ -7,6 +7,7 @@ from benchmarks.problems import (
     black_scholes,
     convolution,
     elimination,
+    energies,
     gmm,
     jacobians,
     llsq,
@@ -22,9 +23,9 @@ from benchmarks.problems import (
 PROBLEMS: dict[str, Problem] = {
     problem.name: problem
     for problem in (
-        stress.PROBLEM, rosenbrock.GRADIENT, rosenbrock.PRODUCT, lse.PROBLEM, llsq.PROBLEM, gmm.PROBLEM, tiny.PROBLEM,
-        mlp.PROBLEM, black_scholes.PROBLEM, nbody.PROBLEM, stencil.LINE, stencil.GRID, convolution.PROBLEM,
-        jacobians.BOTTLENECK, jacobians.BANDED,
+        stress.PROBLEM, rosenbrock.GRADIENT, rosenbrock.PRODUCT, lse.PROBLEM, energies.PROBLEM, llsq.PROBLEM,
+        gmm.PROBLEM, tiny.PROBLEM, mlp.PROBLEM, black_scholes.PROBLEM, nbody.PROBLEM, stencil.LINE, stencil.GRID,
+        convolution.PROBLEM, jacobians.BOTTLENECK, jacobians.BANDED,
         elimination.ROE, elimination.ROBOT, elimination.HEART, elimination.PROPANE,
     )
 }  # fmt: skip

@@ -6,7 +6,8 @@ section 3.2.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from graphad.ad import arith
 from graphad.ad.flow import flow
@@ -16,6 +17,19 @@ from graphad.ir.types import TupleType
 from graphad.ir.variable import Variable
 
 
+class Contribution(NamedTuple):
+    """What a cotangent adds to that of an earlier node; `guarded` as for `pull_back`."""
+
+    value: Variable
+    guarded: bool
+
+
+# From a node's cotangent, and whether it is guarded, what it adds to earlier nodes; None to go through the operation.
+Shortcut = Callable[[Variable, bool], Mapping[int, Contribution] | None]
+Shortcuts = Mapping[int, Shortcut]
+EMPTY: Shortcuts = {}
+
+
 def pull_back(
     graph: Graph,
     seeds: Mapping[int, Variable],
@@ -23,6 +37,7 @@ def pull_back(
     *,
     independent: bool = False,
     guarded: bool = False,
+    shortcuts: Shortcuts = EMPTY,
 ) -> list[Variable | None]:
     """Add to an open graph the cotangents of `targets` for cotangents of some nodes.
 
@@ -31,6 +46,7 @@ def pull_back(
         targets: node ids.
         independent: nothing is pulled through a target; otherwise a target's cotangent goes on to other targets.
         guarded: zeros in the seeds come from a `where`, and silence what lies behind.
+        shortcuts: for node ids how their cotangent gets to earlier nodes without those between.
 
     Returns one cotangent per target, None where no seeded node depends on it.
     """
@@ -46,11 +62,22 @@ def pull_back(
         if node_id in wanted and (independent or not any(a in active for a in node.args)):
             continue
         graph.set_source(node.source)
-        _pull(graph, node_id, node, sums, active)
+        if node_id not in shortcuts or not _pull_through(graph, node_id, shortcuts[node_id], sums):
+            _pull(graph, node_id, node, sums, active)
         if node_id not in wanted:
             sums.values.pop(node_id, None)
     graph.set_source(None)
     return [sums.values.get(t) for t in targets]
+
+
+def _pull_through(graph: Graph, node_id: int, shortcut: Shortcut, sums: Cotangents) -> bool:
+    """Put what a shortcut gives; answers whether it gave anything."""
+    cotangent = arith.broadcast_to(sums.values[node_id], graph.nodes[node_id].type.shape)
+    found = shortcut(cotangent, node_id in sums.guarded)
+    for earlier, part in (found or {}).items():
+        value = arith.unbroadcast(part.value, graph.nodes[earlier].type.shape)
+        sums.put(earlier, value, guarded=part.guarded)
+    return found is not None
 
 
 class Cotangents:

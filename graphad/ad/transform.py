@@ -7,13 +7,13 @@ a Hessian block `d2L_dW_db`, a Hessian-vector product `Hv_W`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from graphad.ad import arith, second
 from graphad.ad.batch import batch_nodes
 from graphad.ad.forward import push_forward
-from graphad.ad.reverse import pull_back
+from graphad.ad.reverse import EMPTY, Shortcuts, pull_back
 from graphad.ad.second import Nesting
 from graphad.errors import ArgumentError, DifferentiationError, Source, describe
 from graphad.ir import sizes
@@ -84,20 +84,29 @@ def grad(graph: Graph, wrt: Names = None, of: str | None = None) -> Graph:
     >>> ga.interpret(grad(g), x=[1.0, 2.0])
     {'dL_dx': array([2., 4.])}
     """
-    return _gradient(graph, wrt, of, with_value=False)
+    return gradient(graph, wrt, of, with_value=False)
 
 
 def value_and_grad(graph: Graph, wrt: Names = None, of: str | None = None) -> Graph:
     """A scalar output and its gradient: outputs `L`, then `dL_dW` for each of `wrt`."""
-    return _gradient(graph, wrt, of, with_value=True)
+    return gradient(graph, wrt, of, with_value=True)
 
 
-def _gradient(graph: Graph, wrt: Names, of: str | None, *, with_value: bool) -> Graph:
+def gradient(
+    graph: Graph,
+    wrt: Names,
+    of: str | None,
+    *,
+    with_value: bool,
+    shortcuts: Callable[[Graph], Shortcuts] | None = None,
+) -> Graph:
+    """The graph of `grad` or `value_and_grad`; `shortcuts` gives those of `pull_back` for an open copy of the graph."""
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     new = _open(graph, f"{graph.name}_{'value_and_grad' if with_value else 'grad'}")
     target = graph.outputs[output]
     one = new.const(1.0, graph.nodes[target].type.dtype)
-    results = pull_back(new, {target: one}, [graph.inputs[n] for n in inputs])
+    known = EMPTY if shortcuts is None else shortcuts(new)
+    results = pull_back(new, {target: one}, [graph.inputs[n] for n in inputs], shortcuts=known)
     if with_value:
         new.output(output, new.variable(target))
     for name, result in zip(inputs, results, strict=True):

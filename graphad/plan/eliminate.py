@@ -13,7 +13,7 @@ from graphad.ir.graph import Graph
 from graphad.ir.variable import Variable
 from graphad.plan.compose import LocalJacobian, Segment
 from graphad.plan.elimination import Candidate, candidates
-from graphad.plan.linearize import Tangents, accumulated, linearized, stacked
+from graphad.plan.linearize import Tangents, accumulated, linearized, stacked, variable
 from graphad.plan.modes import Alternative, Decision, between, differentiated, elements
 from graphad.plan.scalars import Scalars, scalars_of
 
@@ -85,7 +85,8 @@ def _stacked(
     new = found.graph
     new.name = f"{graph.name}_jacobian"
     dtype = graph.nodes[graph.inputs[wrt[0]]].type.dtype
-    entries = accumulated(tangents, order.order, dtype)
+    locals_ = accumulated(tangents, order.order, dtype)
+    entries = {place: variable(new, local, dtype) for place, local in locals_.items()}
     row = 0
     for output in of:
         heights = found.elements[graph.outputs[output]]

@@ -59,17 +59,23 @@ class Tangents:
     locals: Locals
 
 
-def linearized(graph: Graph, inputs: Sequence[int], outputs: Sequence[int]) -> Tangents | None:
+def linearized(
+    graph: Graph, inputs: Sequence[int], outputs: Sequence[int], between: Sequence[int] | None = None
+) -> Tangents | None:
     """The graph between some of its scalars with a local partial derivative on each edge.
+
+    Arrays of one shape between which all operations are elementwise do as well: each is a row of scalars.
 
     Arguments:
         graph: open; partials are added to it.
         inputs: scalars, the first vertices.
         outputs: scalars, the last vertices, each with a vertex of its own.
+        between: the nodes to linearise, outputs included; None for all between inputs and outputs.
 
     Returns None where operands have different dtypes.
     """
-    active = [v for v in active_nodes(graph, inputs, outputs) if v not in set(inputs)]
+    found = active_nodes(graph, inputs, outputs) if between is None else between
+    active = [v for v in found if v not in set(inputs)]
     used = {a for v in active for a in graph.nodes[v].args}
     ends = [o for o in dict.fromkeys(outputs) if o in active and o not in used and outputs.count(o) == 1]
     inner = [v for v in active if v not in ends]
@@ -173,8 +179,8 @@ def multiplied(graph: Graph, first: Local, second: Local, dtype: str) -> Local:
     return Local(0.0 if value is None else value, None, guarded)
 
 
-def accumulated(tangents: Tangents, order: Sequence[int], dtype: str) -> dict[tuple[int, int], Variable]:
-    """The Jacobian by output and input number, zeros left out, with the vertices eliminated in an order."""
+def accumulated(tangents: Tangents, order: Sequence[int], dtype: str) -> dict[tuple[int, int], Local]:
+    """The Jacobian by output and input number, with the vertices eliminated in an order."""
     graph, linear = tangents.graph, tangents.linear
     after: list[dict[int, Local]] = [{} for _ in range(linear.vertices)]
     before: list[dict[int, None]] = [{} for _ in range(linear.vertices)]
@@ -192,13 +198,9 @@ def accumulated(tangents: Tangents, order: Sequence[int], dtype: str) -> dict[tu
         for target in after[v]:
             del before[target][v]
     first_output = {v: i for i, v in enumerate(linear.outputs)}
-    found: dict[tuple[int, int], Variable] = {}
-    for source in linear.inputs:
-        for target, local in after[source].items():
-            value = variable(graph, local, dtype)
-            if value is not None:
-                found[first_output[target], source] = value
-    return found
+    return {
+        (first_output[target], source): local for source in linear.inputs for target, local in after[source].items()
+    }
 
 
 def stacked(graph: Graph, entries: Sequence[Variable | None], shape: tuple[int, ...], dtype: str) -> Variable:

@@ -338,7 +338,7 @@ def hvp(
     >>> hvp(g)(np.array([1.0, 2.0]), np.array([1.0, 1.0]))
     array([ 6., 12.])
     >>> hvp(g, vectors="k", value=True, tier="interpreted")(np.array([1.0, 2.0]), np.eye(2))
-    (array(9.), array([[ 6.,  0.],
+    (np.float64(9.0), array([[ 6.,  0.],
            [ 0., 12.]]))
     """
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from graphad.ir.graph import Graph, Node
 from graphad.ir.sizes import Extent, Size
@@ -187,11 +187,12 @@ def scan_adjoint(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
     settle(primal, (first.program, second.program))
     carried = _carried(low, states, [*views[bars : bars + wrt_carries], *views[len(views) - wrt_constants :]])
     again = _carried(low, primal, views[:carries])
-    capacity = _capacity(node.param("schedule"), length)
+    schedule = _schedule(node.param("schedule"))
+    capacity = _capacity(schedule, length)
     snapshots = [low.program.variable((capacity, *s.shape), s.dtype, f"{s.name}_stored", whole=True) for s in primal]
     places = low.program.variable((capacity,), "int64", "stored_at", whole=True)
     loop = Sweep(
-        again, carried, length, step, forward, node.param("reverse"), node.param("schedule"), tuple(snapshots), places
+        again, carried, length, step, forward, node.param("reverse"), schedule, tuple(snapshots), places
     )
     memory = [*(c.memory for c in again), *snapshots, places]
     outside = [*views[carries:bars], *views[bars + wrt_carries : len(views) - wrt_constants]]
@@ -408,6 +409,12 @@ def _known(index: Index, program: Program) -> bool:
         return False
     lengths = [program.extents[a] for a, c in index.terms if isinstance(a, int) and isinstance(c, int)]
     return len(lengths) == len(index.terms) and all(isinstance(e, int) and e <= UNROLL_ALWAYS for e in lengths)
+
+
+def _schedule(asked: tuple[Any, ...] | None) -> tuple[str, int]:
+    """A schedule of few states as it is; every state where all are asked for, or nobody decided."""
+    kind, count = ("every", 1) if asked is None or len(asked) == 1 else asked
+    return kind, max(1, count)
 
 
 def _capacity(schedule: tuple[str, int], length: Extent) -> Extent:

@@ -12,8 +12,11 @@ from benchmarks.problems import (
     jacobians,
     llsq,
     lse,
+    lstm,
     mlp,
     nbody,
+    ode,
+    rk4,
     rosenbrock,
     stencil,
     stress,
@@ -27,5 +30,6 @@ PROBLEMS: dict[str, Problem] = {
         gmm.PROBLEM, tiny.PROBLEM, mlp.PROBLEM, black_scholes.PROBLEM, nbody.PROBLEM, stencil.LINE, stencil.GRID,
         convolution.PROBLEM, jacobians.BOTTLENECK, jacobians.BANDED,
         elimination.ROE, elimination.ROBOT, elimination.HEART, elimination.PROPANE,
+        rk4.PROBLEM, lstm.PROBLEM, ode.PROBLEM,
     )
 }  # fmt: skip

@@ -230,7 +230,12 @@ def substitute(extent: Extent, sizes: Mapping[str, Extent]) -> Extent:
 
 
 def floordiv(left: Extent, right: Extent) -> Extent:
-    """`left // right`, exact where every coefficient divides."""
+    """`left // right`, without the terms that a number divides.
+
+    >>> n, m = Size.name("n"), Size.name("m")
+    >>> floordiv(2 * n + 1, 2), floordiv(4 * n + m + 3, 2)
+    (n, 2*n+(m+3)//2)
+    """
     if isinstance(right, int):
         if right == 0:
             raise ShapeError(describe(f"size `{left}//0` divides by zero"))
@@ -238,6 +243,9 @@ def floordiv(left: Extent, right: Extent) -> Extent:
             return _made({m: c // right for m, c in _terms(left)})
         if isinstance(left, int):
             return left // right
+        whole = {m: c // right for m, c in left.terms if m and c % right == 0}
+        if whole:
+            return _made(whole) + floordiv(_made({m: c for m, c in left.terms if m not in whole}), right)
     elif isinstance(left, Size) and (quotient := _exact_quotient(left, right)) is not None:
         return quotient
     return Size({(Call("floordiv", left, right),): 1})

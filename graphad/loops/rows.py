@@ -67,7 +67,7 @@ class Separation:
         loops += [Loop(self.loop.axis, [s]) for s in taken if not self._in_register(s)]
         self.loop.body = [s for s in self.loop.body if s not in taken]
         self.loop.body += self._filled()
-        return [*self._ends(), self.loop, *loops]
+        return [*self._ends(), *([self.loop] if self.loop.body else []), *loops]
 
     def _row_sum(self, statement: Statement) -> bool:
         """Whether a statement adds a value to an element of a stored array that the loop runs along, step by step."""

@@ -176,7 +176,7 @@ def starting(program: Program) -> dict[Var, Literal]:
     """First values of what a program accumulates and carries along axes."""
     starts: dict[Var, Literal] = {}
     plain = {v for s in program.statements if not s.accumulates for v in s.written}
-    plain |= {state.now for state in program.states}
+    plain |= {state.now for state in program.states} | program.guests
     for statement in program.statements:
         if statement.accumulates and statement.out.var not in plain:
             starts[statement.out.var] = Literal(NEUTRAL[statement.kind](statement.dtype), statement.dtype)

@@ -67,4 +67,6 @@ def rule(schedule: tuple[str, int], *, at: str, last: str, top: str) -> str:
     kind, count = schedule
     if kind == "binomial":
         return f"{at} + _stretch({last} + 1 - {at}, {count} - {top})"
+    if count == 1:
+        return f"{at} + 1"
     return f"({at} // {count} + 1) * {count} if {at} // {count} < {last} // {count} else {at} + 1"

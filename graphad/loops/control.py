@@ -7,17 +7,16 @@ variables, `now` and `next`, or one that is updated in place (`State`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from graphad.ir.graph import Graph, Node
 from graphad.ir.sizes import Extent, Size
 from graphad.loops.axes import UNROLL_UP_TO
-from graphad.loops.ir import Access, Index, IndexValue, Operand, Program, State, Var, at
+from graphad.loops.ir import Access, Index, Program, State, Var, at
 from graphad.loops.lower import (
     UNROLL_ALWAYS,
-    Contribution,
     Lowering,
     Pending,
     drop_unread,
@@ -25,7 +24,8 @@ from graphad.loops.lower import (
     own_variable,
     pattern,
 )
-from graphad.loops.views import View, whole
+from graphad.loops.running import added, sum_onto, variables
+from graphad.loops.views import View, number, whole
 from graphad.ops.sweep import carry_step
 
 
@@ -274,7 +274,7 @@ def _body(low: Lowering, graph: Graph, views: Sequence[View], states: Sequence[V
     inner = Lowering(graph, program, low.depth + 1)
     for node_id, view in zip(graph.inputs.values(), views, strict=True):
         inner.results[node_id] = view
-        program.guests.update(_variables(view))
+        program.guests.update(variables(view))
     program.guests.difference_update(states)
     inner.run()
     return inner
@@ -293,19 +293,30 @@ def _finish(low: Lowering, inner: Lowering, states: dict[int, Var], targets: dic
     found = list(inner.graph.outputs.values())
     program = inner.program
     for position, target in targets.items():
-        assert isinstance(target.operand, Access), "results are written"
-        program.guests.add(target.operand.var)
-        fill(inner, target, inner.view(found[position]))
-    waiting = []
+        _write(inner, found[position], target)
+    sums = {position: now for position, now in states.items() if sum_onto(inner, found[position], now) is not None}
     for position, now in states.items():
-        if _sum_onto(inner, found[position], now) is None:
+        if position not in sums:
             program.states.append(State(now, _next(inner, found[position], now)))
-        else:
-            waiting.append((position, now))
-    for position, now in waiting:
-        program.states.append(State(now, _added(inner, found[position], now)))
+    for position, now in sums.items():
+        program.states.append(State(now, added(inner, found[position], now) or _next(inner, found[position], now)))
     drop_unread(program)
     low.program.counter = program.counter
+
+
+def _write(inner: Lowering, node_id: int, target: View) -> None:
+    """Write a result of a body to a variable around it; a sum of several terms adds up there."""
+    assert isinstance(target.operand, Access), "results are written"
+    var, pending = target.operand.var, inner.pending(node_id)
+    inner.program.guests.add(var)
+    if pending is None or not target.shape:
+        fill(inner, target, inner.view(node_id))
+        return
+    zero = fill(inner, target, number(0.0, pending.dtype, target.shape))
+    for contribution in pending.contributions:
+        place = target.moved(contribution.target, contribution.value.shape).operand
+        assert isinstance(place, Access), "a variable at other places"
+        inner.accumulate(var, "+=", contribution.value, place.indices, after=(zero,))
 
 
 def _next(inner: Lowering, node_id: int, now: Var) -> Var:
@@ -316,45 +327,6 @@ def _next(inner: Lowering, node_id: int, now: Var) -> Var:
         fill(inner, whole(var), inner.view(node_id))
     var.role, var.name = "state", f"{now.name}_next"
     return var
-
-
-def _sum_onto(inner: Lowering, node_id: int, now: Var) -> list[Contribution] | None:
-    """What a step adds to an array that it carries, where it does nothing else to it."""
-    pending = inner.results[node_id]
-    if not isinstance(pending, Pending) or inner.pending(node_id) is None or not now.shape:
-        return None
-    others = [c for c in pending.contributions if not _is_whole(c, now)]
-    return others if len(others) == len(pending.contributions) - 1 else None
-
-
-def _is_whole(contribution: Contribution, now: Var) -> bool:
-    in_place = all(index.axis == p for p, index in enumerate(contribution.target))
-    return in_place and contribution.value == whole(now)
-
-
-def _added(inner: Lowering, node_id: int, now: Var) -> Var:
-    """The carried array itself, added to in place, where nobody else reads it; else its next value."""
-    others = _sum_onto(inner, node_id, now)
-    read = {access.var for s in inner.program.statements for access in s.reads()}
-    if others is None or now in read or any(now in _variables(c.value) for c in others):
-        return _next(inner, node_id, now)
-    for contribution in others:
-        inner.accumulate(now, "+=", contribution.value, contribution.target)
-    return now
-
-
-def _variables(view: View) -> Iterator[Var]:
-    """The variables that a view reads."""
-    yield from (access.var for access in _reads(view.operand))
-
-
-def _reads(operand: Operand) -> Iterator[Access]:
-    if isinstance(operand, Access):
-        yield from operand.reads()
-    elif isinstance(operand, IndexValue):
-        for atom, _ in operand.number.terms:
-            if isinstance(atom, Access):
-                yield from atom.reads()
 
 
 def _call(
@@ -373,7 +345,7 @@ def _call(
         views: what its bodies read of the variables around it.
         memory: what it needs besides its results; what begins as a copy of something is there when the loop begins.
     """
-    operands = dict.fromkeys(var for view in views for var in _variables(view))
+    operands = dict.fromkeys(var for view in views for var in variables(view))
     for var in operands:
         var.whole = True
     filled = {s.out.var for s in low.program.statements if s.kind == "="}

@@ -98,6 +98,27 @@ def nested() -> Case:
     return g, {"q": RANDOM.normal(size=(4, 3)), "xs": 0.1 * RANDOM.normal(size=(5, 3))}
 
 
+def running() -> Case:
+    """An array to which the steps of an inner loop add their rows, sums of several terms."""
+    inner = body(
+        "inner", {"p": "m", "v": ()}, lambda p, v: (p * v, (np.sin(p)[:, None] * p[None, :]).sum(axis=0), p[::-1] * v)
+    )
+
+    def outer_step(q: Variable, total: Variable, other: Variable, xs: Variable) -> tuple[Variable, ...]:
+        g = q.graph
+        found = g.apply("scan", q, xs, body=inner, carries=1, xs=1, length=g.size("k"), reverse=False,
+                        checkpoint=None)  # fmt: skip
+        last, rows, others = (g.apply("item", found, index=k) for k in range(3))
+        return (last + 0.1, total + rows, other + others)
+
+    g = Graph("running")
+    q, xs, start = g.input("q", "m"), g.input("xs", ("n", "k")), g.input("start", ("k", "m"))
+    step = body("outer", {"q": "m", "total": ("k", "m"), "other": ("k", "m"), "xs": "k"}, outer_step)
+    scan(g, step, [q, start, ga.zeros_like(start)], [xs], [])
+    numbers = {"q": RANDOM.normal(size=4), "xs": RANDOM.normal(size=(5, 3)), "start": RANDOM.normal(size=(3, 4))}
+    return g, numbers
+
+
 def products() -> Case:
     """Matrix products by BLAS inside, and a cotangent of weights that is added to in place."""
     step = body(
@@ -180,8 +201,9 @@ def unwind() -> Case:
 
 
 CASES: dict[str, Callable[[], Case]] = {
-    "diffusion": diffusion, "decay": decay, "swap": swap, "nested": nested, "products": products, "newton": newton,
-    "branch": branch, "unwind": unwind, "all": lambda: sweep(("every", 1)), "every": lambda: sweep(("every", 3)),
+    "diffusion": diffusion, "decay": decay, "swap": swap, "nested": nested, "running": running, "products": products,
+    "newton": newton, "branch": branch, "unwind": unwind,
+    "all": lambda: sweep(("every", 1)), "every": lambda: sweep(("every", 3)),
     "every_reversed": lambda: sweep(("every", 2), reverse=True), "binomial": lambda: sweep(("binomial", 2)),
     "binomial_reversed": lambda: sweep(("binomial", 3), reverse=True), "binomial_one": lambda: sweep(("binomial", 1)),
 }  # fmt: skip

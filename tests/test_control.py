@@ -109,3 +109,10 @@ def test_the_memory_of_stored_states_is_known() -> None:
     few, many = (ga.compile(sweep(("binomial", s))[0]).scratch_bytes(n=1000, m=1000) for s in (3, 13))
     assert many - few >= 10 * 8 * 1000
     assert ga.compile(diffusion()[0]).scratch_bytes(n=10**6, m=1000) < 50_000
+
+
+def test_sums_of_inner_loops_need_no_rows_of_their_own() -> None:
+    source = generate(CASES["running"]()[0]).source.partition("def running_kernel")[2].partition("\ndef ")[0]
+    assert "total[step_2, " in source
+    assert "other[step_2, " in source
+    assert "_fill(" not in source

@@ -51,5 +51,5 @@ PROBLEM = Problem(
     hand=hand,
     peers=("jax", "torch", "autograd"),
     limits={"autograd": 1000},
-    notes="Unless 4 s >= n the gradient is zero, so that results are compared at n=30; torch and autograd run Python loops.",
+    notes="Unless 4 s >= n the gradient is zero: results are compared at n=30. PyTorch and autograd run Python loops.",
 )

@@ -31,7 +31,8 @@ def _cleared(
         before: Body = []
         after: Body = []
         if isinstance(item, Loop):
-            for var in [v for v in found if v not in touched and storage[v].home == path]:
+            fresh = [v for v in found if v not in touched and storage[v].home == path and not program.begun(v)]
+            for var in fresh:
                 rows = _rows(item, found[var], var, axes, storage)
                 if rows is not None:
                     first, ahead, last = (

@@ -22,7 +22,7 @@ def assign_first(program: Program, axes: Axes, storage: dict[Var, Storage]) -> N
             touches.setdefault(access.var, []).append((access, statement, path))
     for var, found in touches.items():
         access, statement, path = found[0]
-        ready = storage[var].is_array and access is statement.out and statement.accumulates
+        ready = storage[var].is_array and access is statement.out and statement.accumulates and not program.begun(var)
         if ready and _covers(statement, path, axes, storage[var]) and _untouched(found, axes, storage[var].home):
             statement.kind = "="
 

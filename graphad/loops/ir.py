@@ -304,6 +304,10 @@ class Program:
             name = f"v{self.counter}"
         return Var(name, shape, dtype, role, whole, tuple(self.axis(e) for e in shape))
 
+    def begun(self, var: Var) -> bool:
+        """Whether a variable has a value already when the program begins: what is outside, and what is carried."""
+        return var.role == "input" or var in self.guests or any(state.now is var for state in self.states)
+
     def writers(self) -> dict[Var, list[Statement]]:
         """For each variable the statements that write it, in order."""
         found: dict[Var, list[Statement]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from graphad.emit import control, straight
-from graphad.emit.nests import INDENT, Nests
+from graphad.emit.nests import INDENT, LARGEST, Nests
 from graphad.emit.text import Names, Printer, function_name, literal
 from graphad.emit.vecmath import FUNCTIONS
 from graphad.loops.ir import NEUTRAL, Access, Literal, Loop, Program, Statement, Var
@@ -119,7 +119,9 @@ class Lines:
         start, end = self.printer.blocks.get(loop.axis, ("", ""))
         if loop.block:
             yield f"for {start} in range({first}, {length}, {loop.block}):"
-            yield f"{INDENT}{end} = min({start} + {loop.block}, {length})"
+            # Numba counts negative indices from the end; with the masks the compiler sees that there are none.
+            yield f"{INDENT}{start} = {start} & {LARGEST}"
+            yield f"{INDENT}{end} = min({start} + {loop.block}, {length}) & {LARGEST}"
         elif loop.within is not None:
             yield f"for {own} in range({start}, {end}):"
         else:

@@ -132,7 +132,9 @@ def _local(
         subject, reason = f"rows of {', '.join(outputs)}", "each row depends on its own row of the inputs"
         part = differentiated(graph, wrt, outputs)
         decided.append(Decision(subject, f"{rows.size} rows", (), reason, "", part))
-        decided += [replace(d, subject=f"one row, {d.subject}", nodes=()) for d in inner.decisions]
+        decided += [
+            replace(d, subject=f"one row, {d.subject}", within=d.within or inner.graph) for d in inner.decisions
+        ]
     return new, blocks, tuple(decided)
 
 

@@ -6,7 +6,7 @@ A forward sweep gives one column of the Jacobian, a reverse sweep one row, and b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from graphad.analysis.active import active_nodes
@@ -35,7 +35,8 @@ class Decision:
 
     `threshold` says at which sizes the decision would be another one; empty where it never is. `nodes` are those of the
     plan's graph that the decision is about, in order, none where it is about the function as a whole; `inputs` and
-    `outputs` count the elements that go in and come out there, None where that says nothing.
+    `outputs` count the elements that go in and come out there, None where that says nothing. `within` is the graph that
+    the nodes belong to where it is not the plan's: that of one row.
     """
 
     subject: str
@@ -46,6 +47,7 @@ class Decision:
     nodes: tuple[int, ...] = ()
     inputs: Extent | None = None
     outputs: Extent | None = None
+    within: Graph | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,18 @@ class Plan:
 
     @property
     def segments(self) -> tuple[Decision, ...]:
-        """The decisions about parts of the graph: those that name nodes."""
-        return tuple(decision for decision in self.decisions if decision.nodes)
+        """The decisions about parts of the graph: those that name nodes of it."""
+        return () if self.graph is None else self.about(self.graph)
+
+    def about(self, graph: Graph) -> tuple[Decision, ...]:
+        """The decisions that name nodes of a graph: of the plan's own, or of that of one row."""
+        return tuple(d for d in self.decisions if d.nodes and (d.within or self.graph) is graph)
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """The graphs whose nodes the decisions name, the plan's own first."""
+        found = [self.graph, *(decision.within for decision in self.decisions)]
+        return tuple({id(graph): graph for graph in found if graph is not None}.values())
 
     def __str__(self) -> str:
         return str(view("plan_text", self))

@@ -92,9 +92,9 @@ def family(choice: str) -> str:
     return ""
 
 
-def segment_of(plan: Plan | None) -> dict[int, Decision]:
-    """The decision about each node; a later decision is about a smaller part."""
-    decisions = plan.segments if plan is not None else ()
+def segment_of(plan: Plan | None, graph: Graph) -> dict[int, Decision]:
+    """The decision about each node of a graph; a later decision is about a smaller part."""
+    decisions = plan.about(graph) if plan is not None else ()
     return {node_id: decision for decision in decisions for node_id in decision.nodes}
 
 
@@ -102,14 +102,14 @@ def graph_drawing(graph: Graph, plan: Plan | None = None, part: Iterable[int] | 
     """The drawing of a graph, or of a part of it with the values that come from outside.
 
     Arguments:
-        plan: colours the nodes by the modes of their segments; a plan of this graph.
+        plan: colours the nodes by the modes of their segments; a plan that is about this graph.
         part: ids of nodes; None for all.
     """
     inside = set(range(len(graph.nodes)) if part is None else part)
     hidden = {i for i in inside if _is_number(graph.nodes[i])} - set(graph.outputs.values())
     needed = {a for i in inside for a in graph.nodes[i].args if not _is_number(graph.nodes[a])}
     shown = sorted((inside - hidden) | needed)
-    decided, results = segment_of(plan), results_of(graph)
+    decided, results = segment_of(plan, graph), results_of(graph)
     marks = [mark(graph, i, decided.get(i), results.get(i, ())) if i in inside else outside(graph, i) for i in shown]
     position = {node_id: k for k, node_id in enumerate(shown)}
     edges = dict.fromkeys(
@@ -168,7 +168,10 @@ def operation_label(graph: Graph, node: Node) -> str:
         return written if set(numbers) != {HOLE} else node.op
     if set(numbers) - {HOLE}:
         return f"{node.op} {' '.join(numbers)}"
-    axes = dict(node.params).get("axes")
+    params = dict(node.params)
+    if node.op == "item" or "length" in params:
+        return f"{node.op} {params.get('index', params.get('length'))}"
+    axes = params.get("axes")
     listed = isinstance(axes, tuple) and all(isinstance(axis, int) for axis in axes)
     return f"{node.op} {','.join(map(str, axes))}" if listed and axes else node.op
 

@@ -44,7 +44,7 @@ def grouped(graph: Graph, plan: Plan | None = None) -> tuple[Group, ...]:
     most = max(MOST, len(graph.nodes) // PARTS)
     inner = [i for i, node in enumerate(graph.nodes) if node.op not in ("input", "const")]
     alive, buckets = _alive(graph, inner), dict[Decision | None, list[int]]()
-    decided = _attributed(graph, segment_of(plan))
+    decided = _attributed(graph, segment_of(plan, graph))
     for node_id in inner:
         buckets.setdefault(decided.get(node_id), []).append(node_id)
     groups: list[Group] = []

@@ -211,6 +211,18 @@
     return keys.length ? all : "";
   }
 
+  // Links to the graphs inside an operation.
+  function inside(bodies) {
+    const all = document.createDocumentFragment();
+    for (const [name, number] of bodies) {
+      const link = element("a", name, { tabindex: "0", role: "link" });
+      link.addEventListener("click", () => show(number));
+      link.addEventListener("keydown", (event) => event.key === "Enter" && show(number));
+      all.append(link);
+    }
+    return bodies.length ? all : "";
+  }
+
   function decided(number) {
     const d = data.decisions[number], box = element("div");
     if (!d) return box;
@@ -233,7 +245,8 @@
       about.append(element("code", node.text));
       const code = element("code", node.code || "");
       about.append(listed([["operation", node.op], ["type", node.type], ["flops", node.flops.toLocaleString("en")],
-        ["operands", links(node.args)], ["used by", links(node.users)], ["line", node.at], ["", node.code ? code : ""]]));
+        ["operands", links(node.args)], ["used by", links(node.users)], ["line", node.at], ["", node.code ? code : ""],
+        ["inside", inside(node.bodies || [])]]));
       if (node.decision !== undefined) about.append(decided(node.decision));
     } else if (key.startsWith("d")) {
       about.append(decided(Number(key.slice(1))));

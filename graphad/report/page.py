@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import linecache
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from graphad.analysis.cost import node_flops, typical_sizes
+from graphad.ir.bodies import bodies
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import evaluate
 from graphad.ir.text import label, node_text
@@ -45,58 +46,62 @@ def function_page(function: CompiledFunction, patterns: Mapping[str, Pattern] | 
     Arguments:
         patterns: those of its sparse results, by name.
     """
-    plan, canvases = function.plan, list[Canvas]()
-    if plan.graph is not None:
-        canvases.append(canvas(f"{plan.graph.name}: what was differentiated", plan.graph, plan))
-    what = "derivative after passes" if plan.graph is not None else "after passes"
-    canvases.append(canvas(f"{function.name}: {what}", function.optimized))
-    for drawn in dict.fromkeys(graph for graph in (plan.graph, function.optimized) if graph is not None):
-        canvases += [canvas(title, body) for title, body in nested(drawn)]
-    tables = []
+    plan = function.plan
+    drawn = [(f"{graph.name}: what was differentiated", graph) for graph in plan.graphs]
+    drawn.append((f"{function.name}: {'derivative ' if drawn else ''}after passes", function.optimized))
+    tables = _tables(function, patterns or {})
+    return _page(function.name, repr(function), canvases(drawn, plan), tables, plan)
+
+
+def _tables(function: CompiledFunction, patterns: Mapping[str, Pattern]) -> list[str]:
+    """The sections of the explanation, the plan first; patterns among them."""
     about, decided, *more = sections(function, passes=True, loops=True)
-    for number, section in enumerate((decided, about, *more)):
-        keys = tuple(f"d{k}" for k in range(len(plan.decisions))) if section.title == "plan" else ()
-        opened = " open" if number <= 1 else ""
-        tables.append(
-            f"<details{opened}><summary>{escape(section.title)}</summary>{html_table(section, keys)}</details>"
-        )
-    tables[1:1] = [_pattern(name, pattern) for name, pattern in (patterns or {}).items()]
-    return _page(function.name, repr(function), canvases, tables, plan)
+    keys = tuple(f"d{k}" for k in range(len(function.plan.decisions)))
+    found = [_details(decided.title, html_table(decided, keys), opened=True)]
+    found += [
+        _details(f"sparsity of {name}", f"<p>{escape(repr(pattern))}</p>{pattern_svg(name, pattern)}", opened=True)
+        for name, pattern in patterns.items()
+    ]
+    found.append(_details(about.title, html_table(about), opened=True))
+    return [*found, *(_details(section.title, html_table(section)) for section in more)]
+
+
+def _details(title: str, contents: str, *, opened: bool = False) -> str:
+    return f"<details{' open' if opened else ''}><summary>{escape(title)}</summary>{contents}</details>"
 
 
 def graph_page(graph: Graph) -> str:
     """The page of a graph alone: `graph.draw("graph.html")`."""
-    canvases = [canvas(graph.name, graph), *(canvas(title, body) for title, body in nested(graph))]
-    text = f"<details open><summary>text</summary><pre>{escape(shortened(str(graph), 200_000))}</pre></details>"
-    return _page(graph.name, repr(graph), canvases, [text], Plan())
+    text = _details("text", f"<pre>{escape(shortened(str(graph), 200_000))}</pre>", opened=True)
+    return _page(graph.name, repr(graph), canvases([(graph.name, graph)], Plan()), [text], Plan())
 
 
-def _pattern(name: str, pattern: Pattern) -> str:
-    """The structure of a sparse result."""
-    title = f"sparsity of {name}: {pattern!r}"
-    return f"<details open><summary>sparsity of {escape(name)}</summary><p>{escape(repr(pattern))}</p>" + (
-        f"{pattern_svg(title, pattern)}</details>"
-    )
+def canvases(graphs: Sequence[tuple[str, Graph]], plan: Plan) -> list[Canvas]:
+    """Graphs by title, and behind them the bodies of their loops and branches, to which the nodes lead."""
+    found, waiting = list[Canvas](), list(graphs)
+    for title, graph in waiting:  # grows meanwhile
+        inner: dict[int, list[tuple[str, int]]] = {}
+        for node_id, node in enumerate(graph.nodes):
+            for name, body in bodies(node.params):
+                inner.setdefault(node_id, []).append((name, len(waiting)))
+                waiting.append((f"{graph.name}: {name} of {node.op} {label(graph, node_id)}", body))
+        found.append(canvas(title, graph, plan, inner))
+    return found
 
 
-def nested(graph: Graph) -> Iterable[tuple[str, Graph]]:
-    """The graphs inside operations, such as the bodies of loops, with what they are."""
-    for node_id, node in enumerate(graph.nodes):
-        for name, value in node.params:
-            if isinstance(value, Graph):
-                yield f"{graph.name}: {name} of {node.op} {label(graph, node_id)}", value
-                yield from nested(value)
+def canvas(title: str, graph: Graph, plan: Plan, inner: Mapping[int, Sequence[tuple[str, int]]]) -> Canvas:
+    """A graph, all nodes and in parts.
 
-
-def canvas(title: str, graph: Graph, plan: Plan | None = None) -> Canvas:
-    """A graph, all nodes and in parts."""
+    Arguments:
+        inner: names and numbers of the canvases of each node's bodies.
+    """
     groups = grouped(graph, plan)
     drawing = overview(graph, groups)
     layout = lay_out(drawing)
     views = []
-    inner = {group.key: graph_drawing(graph, plan, group.nodes) for group in groups}
+    parts = {group.key: graph_drawing(graph, plan, group.nodes) for group in groups}
     if len(graph.nodes) > OPENABLE:
-        inner = {}
+        parts = {}
     whole = graph_drawing(graph, plan)
     flat = len(whole.marks) <= FLAT
     size = (0.0, 0.0)
@@ -104,12 +109,12 @@ def canvas(title: str, graph: Graph, plan: Plan | None = None) -> Canvas:
         placed = lay_out(whole)
         size = placed.width, placed.height
         views.append(f'<g class="view" data-view="flat">{inside(whole, placed, focus=True)}</g>')
-    views.append(f'<g class="view" data-view="parts">{_parts(drawing, layout, inner)}</g>')
+    views.append(f'<g class="view" data-view="parts">{_parts(drawing, layout, parts)}</g>')
     data = {
         "flat": size,
         "parts": _geometry(drawing, layout),
         "start": "flat" if flat and len(whole.marks) <= FEW else "parts",
-        "nodes": _nodes(graph, plan),
+        "nodes": _nodes(graph, plan, inner),
         "groups": {group.key: _group(group, plan) for group in groups},
         "legend": [(name, FAMILIES[name]) for name in whole.legend],
     }
@@ -143,11 +148,11 @@ def _geometry(drawing: Drawing, layout: Layout) -> dict[str, Any]:
     return {"size": (layout.width, layout.height), "marks": marks, "edges": edges}
 
 
-def _nodes(graph: Graph, plan: Plan | None) -> dict[str, Any]:
+def _nodes(graph: Graph, plan: Plan, inner: Mapping[int, Sequence[tuple[str, int]]]) -> dict[str, Any]:
     """What the page says about each node."""
     users, sizes = graph.users(), typical_sizes(graph)
-    number = {decision: k for k, decision in enumerate(plan.decisions)} if plan is not None else {}
-    decided = segment_of(plan)
+    number = {decision: k for k, decision in enumerate(plan.decisions)}
+    decided = segment_of(plan, graph)
     found = {}
     for node_id, node in enumerate(graph.nodes):
         entry: dict[str, Any] = {
@@ -163,13 +168,15 @@ def _nodes(graph: Graph, plan: Plan | None) -> dict[str, Any]:
             entry["code"] = linecache.getline(node.source.filename, node.source.line).strip()
         if node_id in decided:
             entry["decision"] = number[decided[node_id]]
+        if node_id in inner:
+            entry["bodies"] = inner[node_id]
         found[f"n{node_id}"] = entry
     return found
 
 
-def _group(group: Group, plan: Plan | None) -> dict[str, Any]:
+def _group(group: Group, plan: Plan) -> dict[str, Any]:
     entry: dict[str, Any] = {"label": group.label, "nodes": [f"n{v}" for v in group.nodes]}
-    if group.decision is not None and plan is not None:
+    if group.decision is not None:
         entry["decision"] = plan.decisions.index(group.decision)
     return entry
 
@@ -186,14 +193,14 @@ def _decision(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _page(name: str, signature: str, canvases: list[Canvas], tables: list[str], plan: Plan) -> str:
+def _page(name: str, signature: str, drawn: list[Canvas], tables: list[str], plan: Plan) -> str:
     """The template filled in; the script reads its data from JSON in the page."""
-    data = {"canvases": [c.data for c in canvases], "decisions": [_decision(d) for d in plan.decisions]}
-    figures = "".join(f'<g class="canvas" data-number="{k}">{c.markup}</g>' for k, c in enumerate(canvases))
+    data = {"canvases": [c.data for c in drawn], "decisions": [_decision(d) for d in plan.decisions]}
+    figures = "".join(f'<g class="canvas" data-number="{k}">{c.markup}</g>' for k, c in enumerate(drawn))
     parts = {
         "title": escape(name),
         "signature": escape(signature),
-        "choices": "".join(f'<option value="{k}">{escape(c.title)}</option>' for k, c in enumerate(canvases)),
+        "choices": "".join(f'<option value="{k}">{escape(c.title)}</option>' for k, c in enumerate(drawn)),
         "style": template("drawing.css") + template("page.css"),
         "figures": figures,
         "tables": "\n".join(tables),

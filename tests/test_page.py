@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from test_drawing import bottleneck, chain
 
 import graphad as ga
 from graphad.plan.coloring import Coloring
+from graphad.report.drawing import family, graph_drawing
 from graphad.report.patterns import pattern_svg
+from graphad.report.timeline import Held, live_bytes, scratch_arrays, timeline_svg
 from graphad.sparse.sparsity import Sparsity
 
 BROWSER = shutil.which("chromium")
@@ -98,18 +101,32 @@ def test_names_of_users_can_not_break_out_of_the_page() -> None:
     assert data_of(page)["canvases"][0]["nodes"]["n1"]["at"].startswith("</script>")
 
 
-def test_bodies_of_operations_are_drawn_too() -> None:
-    body = ga.Graph("step")
-    y = body.input("y")
-    body.output("z", np.cos(y))
+def test_nodes_lead_into_loops() -> None:
     g = ga.Graph("outer")
-    carried = g.apply("cond", g.input("p", dtype="bool"), g.input("x"), on_true=body.freeze(), on_false=body)
-    g.output("y", g.apply("item", carried, index=0))
-    from graphad.report.page import graph_page
+    x = g.input("x")
+    g.output("y", ga.fori_loop(0, 5, lambda i, v: ga.fori_loop(0, 2, lambda j, u: np.cos(u), v) * 2.0, x))
+    file = ga.grad(g, tier="interpreted").explain(format="html")
+    titles = re.findall(r'<option value="(\d+)">([^<]*)', file)
+    outer = next(int(k) for k, title in titles if title.startswith("outer: body of scan"))
+    data = data_of(file)["canvases"]
+    (loop,) = (n for n in data[0]["nodes"].values() if n["op"] == "scan")
+    assert loop["bodies"] == [["body", outer]]
+    (nested,) = (n for n in data[outer]["nodes"].values() if n["op"] == "scan")
+    assert "cos" in {n["op"] for n in data[nested["bodies"][0][1]]["nodes"].values()}
 
-    page = graph_page(g.freeze())
-    assert "outer: on_true of cond %2" in page
-    assert [n["op"] for n in data_of(page)["canvases"][1]["nodes"].values()] == ["input", "cos"]
+
+def test_the_graph_of_one_row_is_drawn_with_its_plan() -> None:
+    g = ga.Graph("norms")
+    q = g.input("q", shape=("n", 3))
+    g.output("r", np.sqrt((q * q).sum(axis=1)))
+    plan = ga.jacobian(g, tier="interpreted").plan
+    whole, row = plan.graphs
+    assert [decision.subject for decision in plan.about(whole)] == ["rows of r"]
+    (inner,) = plan.about(row)
+    assert {row.nodes[i].op for i in inner.nodes} >= {"sqrt"}
+    assert {mark.family for mark in graph_drawing(row, plan).marks} == {"", family(inner.choice)}
+    data = data_of(ga.jacobian(g, tier="interpreted").explain(format="html"))
+    assert len(data["canvases"]) == 3
 
 
 def test_patterns_of_sparse_results_are_drawn() -> None:
@@ -190,3 +207,28 @@ def colours(picture: Path) -> int:
 
     pixels = np.asarray(imread(picture))[:, :800, :3]
     return len(np.unique(np.round(255 * pixels).astype(int).reshape(-1, 3), axis=0))
+
+
+def test_the_timeline_of_scratch_memory() -> None:
+    arrays = [Held("a", 0, 640, 0, 1), Held("b", 640, 1280, 1, 3), Held("c", 0, 320, 2, 3)]
+    assert live_bytes(arrays) == [640, 1280, 960, 960]
+    drawn = ET.fromstring(timeline_svg("memory", arrays))
+    boxes = list(drawn.iter("{http://www.w3.org/2000/svg}rect"))
+    sizes = {str(e.findtext("{http://www.w3.org/2000/svg}title"))[0]: (e.get("x"), e.get("width")) for e in boxes}
+    assert sizes == {"a": ("70.0", "245.0"), "b": ("192.5", "367.5"), "c": ("315.0", "245.0")}
+    assert live_bytes([Held("inner", 0, 64, 0, 0), Held("other", 32, 96, 0, 0)]) == [96]
+    assert live_bytes([]) == []
+    ET.fromstring(timeline_svg("empty", []))
+
+
+def test_functions_with_scratch_memory_show_it() -> None:
+    g = ga.Graph("softmax")
+    x = g.input("x", shape="n", hint=100)
+    y = np.exp(x) / np.exp(x).sum()
+    g.output("y", y * y.max())
+    f = ga.compile(g, tier="interpreted")
+    page = f.explain(format="html")
+    assert page.count("graphad-timeline") == 2  # the picture and its style
+    arrays = scratch_arrays(f.generated.slots, {"n": 100})
+    assert max(a.end for a in arrays) <= f.scratch_bytes()
+    assert all(f"{a.name}: {a.end - a.begin:,} bytes at {a.begin:,}" in page for a in arrays)

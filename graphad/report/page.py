@@ -20,8 +20,9 @@ from graphad.report.groups import Group, grouped, overview
 from graphad.report.layout import Layout
 from graphad.report.markup import html_table
 from graphad.report.patterns import Pattern, pattern_svg
-from graphad.report.sections import candidates, counts, sections
+from graphad.report.sections import SCRATCH, candidates, counts, sections
 from graphad.report.svg import box, edge, inside, lay_out, template
+from graphad.report.timeline import scratch_arrays, timeline_svg
 
 if TYPE_CHECKING:
     from graphad.compile import CompiledFunction
@@ -54,7 +55,7 @@ def function_page(function: CompiledFunction, patterns: Mapping[str, Pattern] | 
 
 
 def _tables(function: CompiledFunction, patterns: Mapping[str, Pattern]) -> list[str]:
-    """The sections of the explanation, the plan first; patterns among them."""
+    """The sections of the explanation, the plan first; patterns and the timeline of memory among them."""
     about, decided, *more = sections(function, passes=True, loops=True)
     keys = tuple(f"d{k}" for k in range(len(function.plan.decisions)))
     found = [_details(decided.title, html_table(decided, keys), opened=True)]
@@ -63,11 +64,20 @@ def _tables(function: CompiledFunction, patterns: Mapping[str, Pattern]) -> list
         for name, pattern in patterns.items()
     ]
     found.append(_details(about.title, html_table(about), opened=True))
-    return [*found, *(_details(section.title, html_table(section)) for section in more)]
+    for section in more:
+        picture = _timeline(function) if section.title == SCRATCH else ""
+        found.append(_details(section.title, picture + html_table(section)))
+    return found
 
 
 def _details(title: str, contents: str, *, opened: bool = False) -> str:
     return f"<details{' open' if opened else ''}><summary>{escape(title)}</summary>{contents}</details>"
+
+
+def _timeline(function: CompiledFunction) -> str:
+    arrays = scratch_arrays(function.generated.slots, typical_sizes(function.graph))
+    note = "Above: bytes live at each step, a loop nest or a call. Below: where arrays lie while they are needed."
+    return f"<p>{note}</p>{timeline_svg('scratch memory over time', arrays)}"
 
 
 def graph_page(graph: Graph) -> str:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from graphad.analysis.cost import graph_flops, typical_sizes
 from graphad.ir.graph import Graph
-from graphad.ir.sizes import Extent, evaluate
+from graphad.ir.sizes import Extent
 from graphad.loops.schedule import schedule
-from graphad.loops.scratch import ends
 from graphad.loops.summary import Nest, summarize
 from graphad.plan.modes import Decision, Plan
+from graphad.report.timeline import scratch_arrays
 from passes.inline import inline
 
 if TYPE_CHECKING:
     from graphad.compile import CompiledFunction
 
+SCRATCH = "scratch memory, kept from call to call"
 CHOSEN, OTHER = "* ", "  "  # in front of candidates
 
 
@@ -147,11 +148,7 @@ def loops_section(nests: Sequence[Nest]) -> Section:
 
 def scratch_section(function: CompiledFunction) -> Section:
     """The places in the scratch block at the hints; the sum counts whole cache lines."""
-    extents = typical_sizes(function.graph)
-    found = ends(function.generated.slots, extents)
-    rows = []
-    for slot in function.generated.slots:
-        start = max((found[k] for k in slot.above), default=0)
-        rows.append((f"{start:,}", f"{evaluate(slot.bytes, extents):,}", slot.array.name))
-    rows.append(("", f"{function.scratch_bytes():,}", "in all"))
-    return Section("scratch memory, kept from call to call", ("at", "bytes", "array"), tuple(rows), ("at", "bytes"))
+    arrays = scratch_arrays(function.generated.slots, typical_sizes(function.graph))
+    rows = [(f"{a.begin:,}", f"{a.end - a.begin:,}", a.name, f"{a.first + 1} to {a.last + 1}") for a in arrays]
+    rows.append(("", f"{function.scratch_bytes():,}", "in all", ""))
+    return Section(SCRATCH, ("at", "bytes", "array", "needed in steps"), tuple(rows), ("at", "bytes"))

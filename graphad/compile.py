@@ -28,7 +28,7 @@ from graphad.loops.scratch import block_bytes
 from graphad.plan.modes import Decision, Plan, fixed
 from passes.base import Pass
 from passes.inline import inline
-from passes.pipeline import DEFAULT, run_pipeline
+from passes.pipeline import DEFAULT, run_pipeline, sweeps_of
 
 Tier = Literal["compiled", "interpreted", "auto"]
 MOST_THREADS = 256
@@ -190,10 +190,11 @@ class CompiledFunction:
 
     @property
     def plan(self) -> Plan:
-        """What was decided while the graph was derived, about the tier where it is not the usual one, and about threads
-        where there are several."""
+        """What was decided while the graph was derived, what the reverse sweeps of loops store, and about the tier and
+        threads where these are not the usual ones."""
         tier = () if self.recipe.tier == "compiled" else (self._tier(),)
-        return replace(self.recipe.plan, decisions=(*self.recipe.plan.decisions, *tier, *self._threads()))
+        sweeps = sweeps_of(self.recipe.graph, self.recipe.passes)
+        return replace(self.recipe.plan, decisions=(*self.recipe.plan.decisions, *sweeps, *tier, *self._threads()))
 
     def _threads(self) -> tuple[Decision, ...]:
         """Which loops run in several threads, and why others do not."""

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from graphad.ad.expand import expanded
 from graphad.analysis.cost import typical_sizes
+from graphad.ir.bodies import bodies
 from graphad.ir.graph import Frozen, Graph, Node, rebuild
-from graphad.plan.sweeps import LIMIT, decided, stored_nodes
+from graphad.plan.modes import Decision
+from graphad.plan.sweeps import LIMIT, decided, stored_nodes, sweep_decision
 from passes.base import Pass
 from passes.dead import remove_dead
 from passes.in_bodies import in_bodies
@@ -52,6 +54,17 @@ def schedule_sweeps(graph: Graph, limit: int = LIMIT, around: Mapping[str, int] 
 
 def _with(params: Frozen, **changes: object) -> Frozen:
     return tuple(sorted({**dict(params), **changes}.items()))
+
+
+def decisions(graph: Graph, limit: int = LIMIT, around: Mapping[str, int] | None = None) -> tuple[Decision, ...]:
+    """What the sweeps of a graph and of the bodies in it store, and why; arguments as for `schedule_sweeps`."""
+    bound, found = typical_sizes(graph, around), list[Decision]()
+    for node in graph.nodes:
+        for _, body in bodies(node.params):
+            found += decisions(body, limit, bound)
+    decided_inside = in_bodies(graph, lambda body: schedule_sweeps(body, limit, bound))
+    sweeps = [node for node in decided_inside.nodes if node.op in ("scan_adjoint", "while_adjoint")]
+    return tuple(dict.fromkeys([*found, *[sweep_decision(node, bound, limit) for node in sweeps]]))
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from graphad.analysis.cost import graph_flops
+from graphad.analysis.cost import REPEATED, graph_flops
 from graphad.errors import PassError, describe
 from graphad.ir.graph import Graph
 from graphad.ir.text import to_text
 from graphad.ir.types import TensorType
 from graphad.ir.verify import verify
+from graphad.plan.modes import Decision
 from passes.base import Pass
-from passes.checkpoints import Checkpoints
+from passes.checkpoints import Checkpoints, decisions
 from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
 from passes.elements import StackElements
@@ -101,6 +102,16 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph,
         )
         graph, flops = after, new_flops
     return graph, statistics
+
+
+def sweeps_of(graph: Graph, passes: Sequence[Pass]) -> tuple[Decision, ...]:
+    """What the reverse sweeps of a graph store when these passes run on it."""
+    place = next((k for k, one in enumerate(passes) if isinstance(one, Checkpoints)), None)
+    if place is None or not any(node.op in REPEATED for node in graph.nodes):
+        return ()
+    one = passes[place]
+    assert isinstance(one, Checkpoints)
+    return decisions(run_pipeline(graph, passes[:place])[0], one.limit)
 
 
 def _run(one: Pass, graph: Graph, checked: set[Any], known: Known) -> Graph:

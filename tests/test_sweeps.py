@@ -143,3 +143,21 @@ def test_what_is_no_schedule() -> None:
     for checkpoint in (0, "some", ("every", 0), ("binomial",), 2.5):
         with pytest.raises(ArgumentError, match="is no schedule"):
             wave(checkpoint)
+
+
+def test_the_plan_says_what_is_stored() -> None:
+    def shown(checkpoint: Any) -> tuple[str, str, list[tuple[str, str]]]:
+        decision = ga.grad(wave(checkpoint), tier="interpreted").plan.decisions[1]
+        assert decision.subject == "sweep of `step`"
+        return decision.choice, decision.reason, [(a.choice, a.cost) for a in decision.alternatives]
+
+    choice, reason, costs = shown(None)
+    assert (choice, reason) == ("all", "at most 1,073,741,824 bytes for 1,000 steps")
+    assert [name for name, _ in costs] == ["all", "carries"]
+    assert costs[1][1] == "8*m*n"
+    assert shown(7)[:2] == ("at most 7 states", "checkpoint=7 was asked for")
+    assert shown(("every", 5))[2][-1] == ("every 5 steps", str(205 * 160))
+    loop = ga.Graph("until")
+    x = loop.input("x")
+    loop.output("y", ga.while_loop(lambda s: s < 10.0, lambda s: s * s, x))
+    assert ga.grad(loop, tier="interpreted").plan.decisions[1].choice == "all carries"

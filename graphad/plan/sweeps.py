@@ -17,7 +17,9 @@ from graphad.ad.expand import frontier, stored_carries
 from graphad.analysis.cost import REPEATED, VIEWS, node_flops, type_bytes
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node, keep, rebuild
+from graphad.ir.sizes import Extent
 from graphad.ops.schedules import repetitions
+from graphad.plan.modes import Alternative, Decision
 
 LIMIT = 1 << 30  # bytes, at the sizes' hints, up to which a sweep stores something for every step
 DEAR = 8  # operations for each element of a result from which on it is better stored than computed again
@@ -156,9 +158,14 @@ def state_bytes(node: Node, bound: Mapping[str, int]) -> int:
     return sum(sizes.evaluate(type_bytes(body.nodes[i].type), bound) for i in carries)
 
 
-def _bytes(node: Node, stored: Sequence[int], bound: Mapping[str, int]) -> int:
+def _stored(node: Node, stored: Sequence[int]) -> Extent:
+    """The bytes of some nodes of the adjoint body, an expression in the named sizes."""
     adjoint: Graph = node.param("adjoint")
-    return sum(sizes.evaluate(type_bytes(adjoint.nodes[i].type), bound) for i in stored)
+    return sum([type_bytes(adjoint.nodes[i].type) for i in stored], 0)
+
+
+def _bytes(node: Node, stored: Sequence[int], bound: Mapping[str, int]) -> int:
+    return sizes.evaluate(_stored(node, stored), bound)
 
 
 def decided(node: Node, bound: Mapping[str, int], limit: int = LIMIT) -> tuple[Any, ...]:
@@ -182,3 +189,54 @@ def with_schedule(graph: Graph, node_id: int, schedule: tuple[Any, ...]) -> Grap
         return new.add(node.op, args, params, node.region)
 
     return rebuild(graph, replace)
+
+
+# ---------------------------------------------------------------------- the record
+
+
+def sweep_decision(node: Node, bound: Mapping[str, int], limit: int = LIMIT) -> Decision:
+    """What a reverse sweep stores and why: the record for a plan. Sweeps in its bodies are decided already.
+
+    Arguments:
+        node: a `scan_adjoint` or a `while_adjoint`.
+        bound: the named sizes.
+        limit: as for `decided`.
+    """
+    name = f"sweep of `{node.param('body').name}`"
+    if node.op == "while_adjoint":
+        reason = "the number of steps is not known before: every state on a tape that grows"
+        return Decision(name, "all carries", (), reason)
+    chosen, steps = decided(node, bound, limit), sizes.evaluate(node.param("length"), bound)
+    schedules = dict.fromkeys([("all",), ("carries",), chosen])
+    alternatives = tuple([_alternative(node, schedule, bound) for schedule in schedules])
+    if node.param("schedule") is not None:
+        asked = chosen[1] if chosen[0] == "binomial" else chosen
+        reason = f"checkpoint={asked!r} was asked for"
+    elif chosen[0] in ("all", "carries"):
+        reason = f"at most {limit:,} bytes for {steps:,} steps"
+    else:
+        reason = f"anything for each of {steps:,} steps takes more than {limit:,} bytes; so many states fit"
+    return Decision(name, schedule_text(chosen), alternatives, reason)
+
+
+def _alternative(node: Node, schedule: tuple[Any, ...], bound: Mapping[str, int]) -> Alternative:
+    """What a schedule stores, as a candidate of a decision."""
+    length = node.param("length")
+    steps = sizes.evaluate(length, bound)
+    if schedule[0] in ("all", "carries"):
+        kept = length * _stored(node, stored_nodes(node, bound, dear=schedule[0] == "all"))
+        return Alternative(schedule_text(schedule), str(kept), sizes.evaluate(kept, bound), "bytes")
+    states = schedule[1] if schedule[0] == "binomial" else -(-steps // schedule[1]) + schedule[1]
+    count = min(states, steps) * state_bytes(node, bound)
+    return Alternative(schedule_text(schedule), str(count), count, "bytes")
+
+
+def schedule_text(schedule: tuple[Any, ...]) -> str:
+    """A schedule in words.
+
+    >>> schedule_text(("all",)), schedule_text(("every", 4)), schedule_text(("binomial", 20))
+    ('all', 'every 4 steps', 'at most 20 states')
+    """
+    if schedule[0] == "every":
+        return f"every {schedule[1]} steps"
+    return f"at most {schedule[1]} states" if schedule[0] == "binomial" else str(schedule[0])

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from graphad.ad import arith
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node
@@ -199,6 +201,8 @@ def _elementwise(walk: Walk, node_id: int, node: Node) -> list[Entries]:
     for position, arg in enumerate(node.args):
         for entry in walk.of(arg):
             moved = _stretched_entry(entry, walk.graph.nodes[arg].type.shape, node.type.shape)
+            if node.op == "mul" and moved.rows is None:
+                moved = _without_zeros(moved, Variable(walk.graph, node.args[1 - position]), node.type.shape)
             _, values = places.setdefault(moved.key, (moved, {}))
             total = arith.add(values.get(position), moved.value)
             assert total is not None
@@ -210,6 +214,19 @@ def _elementwise(walk: Walk, node_id: int, node: Node) -> list[Entries]:
         if value is not None:
             found.append(entry._replace(value=value))
     return found
+
+
+def _without_zeros(entry: Entries, factor: Variable, shape: Shape) -> Entries:
+    """The entries of a product without those where a constant factor is zero, if it is so at half of its elements."""
+    if factor.node.op != "const" or factor.shape == ():
+        return entry
+    zero = factor.node.param("value").array == 0
+    if 2 * np.count_nonzero(zero) < max(zero.size, 1):
+        return entry
+    extra = entry.columns.shape[: entry.columns.ndim - len(shape)]
+    nothing = stretched(factor == 0.0, extra + shape)
+    columns = call("where", nothing, filled(factor.graph, (), -1, "int64"), entry.columns)
+    return entry._replace(columns=columns)
 
 
 def _scaled(

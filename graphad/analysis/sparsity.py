@@ -117,7 +117,7 @@ def _fixed_values(
         node = graph.nodes[node_id]
         if node.op in MOVES | SCATTERS:
             wanted.update(a for a in node.args if graph.nodes[a].type.dtype == "int64")
-        elif node.op == "einsum":
+        elif node.op in ("einsum", "mul"):
             wanted.update(a for a in node.args if graph.nodes[a].op == "const")
     targets = {str(i): i for i in sorted(wanted - floating)}
     given = {graph.inputs[name]: array for name, array in arrays.items()}
@@ -146,6 +146,9 @@ def dependence(op: str, at: Sizes, position: int) -> Pattern | None:
     """The pattern of an operation with respect to one operand; None for the identity."""
     shape, before = at.shape, at.shapes[position]
     if at.op.elementwise:
+        factor = at.values[1 - position] if op == "mul" else None
+        if factor is not None and not np.all(factor):
+            return _read(np.where(factor != 0, np.broadcast_to(_numbered(before), shape), -1), before)
         return None if shape == before else _read(np.broadcast_to(_numbered(before), shape), before)
     if op in MOVES and (op != "gather" or at.fixed_from(1)):
         return _read(_moved(at, position), before)

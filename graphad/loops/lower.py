@@ -17,7 +17,7 @@ from graphad.ir.operation import Pattern, Scalar, lookup
 from graphad.ir.sizes import Extent, evaluate, names
 from graphad.loops.ir import ZERO, Access, Index, IndexValue, Literal, Operand, Program, Statement, Var, at
 from graphad.loops.straight import lower_region, partition
-from graphad.loops.views import View, number, plain, stretched, whole
+from graphad.loops.views import View, number, plain, regrouped, stretched, whole
 
 DEFAULT_SIZE = 1000
 UNROLL_ALWAYS = 4
@@ -66,7 +66,9 @@ class Lowering:
         self.reduced: dict[object, View] = {}
         self.matrices: dict[object, Var] = {}
         self.region = 0
-        self.uses = [len(users) for users in graph.users()]
+        users = graph.users()
+        self.uses = [len(found) for found in users]
+        self.merged = _merged_where_written(graph, users)
         for node_id in graph.outputs.values():
             self.uses[node_id] += 1
 
@@ -99,10 +101,14 @@ class Lowering:
         """Lower all nodes but the inputs, which are results already."""
         graph = self.graph
         found = partition(graph)
+        if found is not None:
+            self.merged = {}
         for position, node_id in enumerate(range(len(graph.nodes)) if found is None else found.order):
             if node_id < 0:
                 assert found is not None, "only a partition has regions"
                 lower_region(self, found.regions[position], found.results(graph, position))
+            elif node_id in self.merged:
+                continue
             elif (node := graph.nodes[node_id]).op != "input" and (found is None or node_id not in found.done):
                 self.enter(node.region)
                 self.results[node_id] = lower_node(self, node_id, node)
@@ -203,6 +209,24 @@ class Lowering:
         )
         self.program.statements.append(statement)
         return statement
+
+
+def _merged_where_written(graph: Graph, users: Sequence[Sequence[int]]) -> dict[int, list[Index]]:
+    """Reshapes that merge axes only to be joined to others: for each the new axes over the old ones.
+
+    Their operand is written straight to its places in the whole, and has no memory of its own.
+    """
+    found = {}
+    for node_id, node in enumerate(graph.nodes):
+        if node.op != "reshape" or len(users[node_id]) != 1 or node_id in graph.outputs.values():
+            continue
+        if graph.nodes[users[node_id][0]].op != "concatenate":
+            continue
+        before = graph.nodes[node.args[0]].type.shape
+        indices = regrouped(node.type.shape, before)
+        if indices is not None and regrouped(before, node.type.shape) is None:
+            found[node_id] = indices
+    return found
 
 
 Rule = Callable[[Lowering, int, Node], Lowered]

@@ -214,21 +214,14 @@ def concatenate(low: Lowering, node_id: int, node: Node) -> View:
     offset: Extent = 0
     for arg in node.args:
         target = tuple(affine(p, offset, 1) if p == axis else at(p) for p in kept)
-        view, target = _unmerged(low, arg, target)
-        low.accumulate(var, "=", view, target)
+        merged = low.merged.get(arg)
+        if merged is None:
+            low.accumulate(var, "=", low.view(arg), target)
+        else:
+            places = tuple(index.substitute(merged.__getitem__) for index in target)
+            low.accumulate(var, "=", low.view(low.graph.nodes[arg].args[0]), places)
         offset = offset + low.graph.nodes[arg].type.shape[axis]
     return View(Access(var, tuple(at(p) for p in kept)), shape)
-
-
-def _unmerged(low: Lowering, node_id: int, target: tuple[Index, ...]) -> tuple[View, tuple[Index, ...]]:
-    """What is written to some places, with the axes that it had before a reshape merged them: no copy is made."""
-    node = low.graph.nodes[node_id]
-    if node.op == "reshape" and low.uses[node_id] == 1:
-        before = low.graph.nodes[node.args[0]].type.shape
-        indices = regrouped(node.type.shape, before)
-        if indices is not None and regrouped(before, node.type.shape) is None:
-            return low.view(node.args[0]), tuple(index.substitute(lambda p: indices[p]) for index in target)
-    return low.view(node_id), target
 
 
 SCATTER_KINDS = {

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
-Derivative = Literal["value_and_grad", "grad", "hvp", "jacobian", "batched_jacobian"]
+Derivative = Literal[
+    "value_and_grad", "grad", "hvp", "jacobian", "batched_jacobian", "sparse_jacobian", "sparse_hessian"
+]  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -91,6 +93,11 @@ class Problem:
     def formula_of(self, library: str) -> Callable[..., Any]:
         """The formula for a library."""
         return self.formulas.get(library, self.formula)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether the result is a sparse matrix."""
+        return self.derivative.startswith("sparse")
 
     @property
     def positions(self) -> tuple[int, ...]:

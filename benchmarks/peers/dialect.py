@@ -12,12 +12,13 @@ class Dialect:
     """A module of array functions with some names replaced or added.
 
     Formulas use besides NumPy's names `erf`, `lgamma`, `arange(extent)`, `count(extent)` (the value of an extent as
-    a number), `index(extent)` (the same as an integer), and `scan(fn, init, xs)` with tuples as in JAX.
+    a number), `index(extent)` (the same as an integer), `scan(fn, init, xs)` with tuples as in JAX, and
+    `scatter(base, index, values)` (values added at positions).
     """
 
     def __init__(self, module: Any, **own: Any) -> None:
         self._module = module
-        self._own = {"count": float, "index": int, **own}
+        self._own = {"count": float, "index": int, "scatter": added_at, **own}
 
     def __getattr__(self, name: str) -> Any:
         return self._own[name] if name in self._own else getattr(self._module, name)
@@ -42,6 +43,15 @@ def python_scan(stack: Callable[[list[Any]], Any]) -> Callable[..., tuple[Any, A
         return carry, mapped(lambda *rows: stack(list(rows)), *ys)
 
     return scan
+
+
+def added_at(base: Any, index: Any, values: Any) -> Any:
+    """Values added at positions, equal ones together; a new array."""
+    if not isinstance(base, np.ndarray):
+        return base.at[index].add(values)
+    result = np.array(base, dtype=np.result_type(base, values))
+    np.add.at(result, index, values)
+    return result
 
 
 def numpy_dialect() -> Dialect:

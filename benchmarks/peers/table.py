@@ -6,13 +6,14 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 
+from benchmarks.peers import sparse
 from benchmarks.problem import Arrays, Case, Entrant, Problem
 
 MODULES = {
     "graphad": "graphad", "hand": "numba", "jax": "jax", "torch": "torch", "casadi": "casadi",
     "pytensor": "pytensor", "rsdag": "rsdag", "autograd": "autograd",
 }  # fmt: skip
-ORDER = ("graphad", "graphad bound", *(m for m in MODULES if m != "graphad"))
+ORDER = ("graphad", "graphad bound", "graphad copied", *(m for m in MODULES if m != "graphad"), "casadi bound")
 
 
 def peers_of(problem: Problem, case: Case) -> list[str]:
@@ -31,6 +32,8 @@ def make(peer: str, problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
     """The entrants of a peer, by name."""
     if peer in problem.makers:
         return problem.makers[peer](problem, arrays)
+    if problem.sparse:
+        return sparse.MAKERS[peer](problem, arrays)
     module = importlib.import_module(f"benchmarks.peers.{'ours' if peer == 'graphad' else peer}")
     entrants: Mapping[str, Entrant] = module.entrants(problem, arrays)
     return entrants

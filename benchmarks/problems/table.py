@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.problem import Problem
 from benchmarks.problems import (
+    ba,
     black_scholes,
     convolution,
     elimination,
@@ -16,8 +17,10 @@ from benchmarks.problems import (
     mlp,
     nbody,
     ode,
+    opf,
     rk4,
     rosenbrock,
+    sparse,
     stencil,
     stress,
     tiny,
@@ -29,6 +32,8 @@ PROBLEMS: dict[str, Problem] = {
         stress.PROBLEM, rosenbrock.GRADIENT, rosenbrock.PRODUCT, lse.PROBLEM, energies.PROBLEM, llsq.PROBLEM,
         gmm.PROBLEM, tiny.PROBLEM, mlp.PROBLEM, black_scholes.PROBLEM, nbody.PROBLEM, stencil.LINE, stencil.GRID,
         convolution.PROBLEM, jacobians.BOTTLENECK, jacobians.BANDED,
+        sparse.BANDED, sparse.ARROWHEAD, sparse.BRUSSELATOR, ba.PROBLEM,
+        *opf.JACOBIANS, *opf.HESSIANS,
         elimination.ROE, elimination.ROBOT, elimination.HEART, elimination.PROPANE,
         rk4.PROBLEM, lstm.PROBLEM, ode.PROBLEM,
     )

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers.ours import value_call
 from benchmarks.peers.table import make, missing, peers_of
 from benchmarks.problem import Array, Arrays, Case, Entrant, Problem
 from benchmarks.problems.table import PROBLEMS
@@ -25,6 +26,7 @@ from benchmarks.roofline import fraction
 
 REPEATS = 9
 SAMPLE = 0.02  # seconds that one sample lasts at least
+VALUE = "value"  # graphad's call for the value alone, in turn with all others
 TOLERANCES = {"float64": 1e-10, "float32": 1e-4}
 
 
@@ -108,7 +110,13 @@ def measure_case(problem: Problem, case: Case, report: Callable[[str], None]) ->
         found.update(ready["results"])
         rows.update({n: {"compile": ready["compile"], "first": ready["first"][n]} for n in ready["entrants"]})
     report(f"{problem.name} {case.label}: in turn")
-    for name, samples in in_turn({n: e.call for n, e in entrants.items()}).items():
+    value = value_call(problem, arrays) if "graphad" in entrants else None
+    alone = {VALUE: value} if value is not None else {}
+    timed = in_turn({n: e.call for n, e in entrants.items()} | alone)
+    if alone:
+        pairs = zip(timed["graphad"], timed.pop(VALUE), strict=True)
+        rows["graphad"]["over value"] = statistics.median(both / one for both, one in pairs)
+    for name, samples in timed.items():
         rows[name] |= {"median": statistics.median(samples), "least": min(samples), "samples": samples}
     flops = entrants["graphad"].flops if "graphad" in entrants else 0
     if flops:

@@ -91,15 +91,27 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def steady_table(results: Sequence[Result]) -> str:
     """Times of graphad's call and the ratios of everyone else."""
-    rows = [["problem", "sizes", "graphad", "roofline", *COLUMNS]]
+    rows = [["problem", "sizes", "graphad", "over value", "roofline", *COLUMNS]]
     for result in results:
         for case in result["cases"]:
             ours = case["rows"].get("graphad")
             time = duration(ours["median"]) if ours else "failed"
             ratios = [figure(ratio(case, name)) for name in COLUMNS]
             peak = f"{ours['roofline']:.0%}" if ours and "roofline" in ours else ""
-            rows.append([result["name"], case["label"] or "-", time, peak, *ratios])
+            dearer = figure(ours.get("over value")) if ours else ""
+            rows.append([result["name"], case["label"] or "-", time, dearer, peak, *ratios])
     return aligned(rows)
+
+
+def over_values(results: Sequence[Result]) -> str:
+    """The geometric mean and the largest of what derivatives cost over values; empty where nothing was measured."""
+    cases = [(r["name"], c["rows"].get("graphad", {}).get("over value")) for r in results for c in r["cases"]]
+    found = [(ratio, name) for name, ratio in cases if ratio is not None]
+    if not found:
+        return ""
+    most, name = max(found)
+    mean = statistics.geometric_mean([ratio for ratio, _ in found])
+    return f"Derivatives cost {figure(mean)} times their values in the geometric mean, at most {figure(most)} ({name})."
 
 
 def first_table(results: Sequence[Result]) -> str:
@@ -149,8 +161,10 @@ def page(results: Sequence[Result]) -> str:
         "Time of graphad's checked call (median), and how many times as long the others take: above 1 graphad is "
         "faster. `graphad bound` is its kernel with arrays for the results at hand; `hand` is hand-written code with "
         "the same vector mathematics. `roofline` is the least time in which this core could move arguments and results "
-        "once, or do the operations at BLAS's speed, over graphad's time: above 100 % where data stay in a cache.",
+        "once, or do the operations at BLAS's speed, over graphad's time: above 100 % where data stay in a cache. "
+        "`over value` is the time of the derivative, with the value where it comes along, over the value's alone.",
         steady_table(results),
+        *filter(None, [over_values(results)]),
         "## Seconds to the first answer",
         "Making, compiling and calling once. graphad's cache starts empty; cases of one dtype share one compilation.",
         first_table(results),

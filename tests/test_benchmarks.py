@@ -169,6 +169,19 @@ def test_page() -> None:
     assert report.disagreements([result(float("nan"))]) == ["tiny n=1: graphad differs by nan"]
 
 
+def test_derivatives_are_compared_with_values() -> None:
+    found = result()
+    assert report.over_values([found]) == ""
+    found["cases"][0]["rows"]["graphad"]["over value"] = 2.0
+    assert "2.0 times their values in the geometric mean, at most 2.0 (tiny)" in report.page([found])
+    problem = PROBLEMS["rosenbrock_hvp"]
+    arrays = problem.arrays(problem.small)
+    value = ours.value_call(problem, arrays)
+    assert value is not None
+    np.testing.assert_allclose(value(), problem.formula(numpy_dialect(), arrays["x"]), rtol=1e-14)
+    assert ours.value_call(PROBLEMS["banded"], PROBLEMS["banded"].arrays(PROBLEMS["banded"].small)) is None
+
+
 def test_wrong_names_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(["nothing"]) == 2
     assert "no benchmark `nothing`; there are stress" in capsys.readouterr().out

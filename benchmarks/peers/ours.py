@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,15 @@ def entrants(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
     """The checked call and the bare kernel."""
     dtype = next(iter(arrays.values())).dtype.name
     return calls(derive(problem, build(problem, dtype)), arrays)
+
+
+def value_call(problem: Problem, arrays: Arrays) -> Callable[[], Any] | None:
+    """The checked call of the value alone, for problems that ask for a gradient or a product of a scalar."""
+    if problem.derivative not in ("value_and_grad", "grad", "hvp") or problem.makers:
+        return None
+    function = ga.compile(build(problem, next(iter(arrays.values())).dtype.name))
+    values = [arrays[name] for name in problem.shapes]
+    return lambda: function(*values)
 
 
 def calls(function: ga.CompiledFunction, arrays: Arrays) -> Mapping[str, Entrant]:

@@ -12,7 +12,7 @@ from graphad.ad import transform
 from graphad.emit.source import generate
 from graphad.interpret import interpret
 from graphad.ir.graph import Graph
-from graphad.loops.ir import Loop, Statement
+from graphad.loops.ir import Loop, Statement, walk
 from graphad.loops.schedule import schedule
 from graphad.loops.summary import summarize
 from passes.inline import inline
@@ -278,6 +278,24 @@ def test_parts_that_do_not_change_are_a_choice_by_position() -> None:
     assert " < (m+1) else " in generate(inline(g)).source
     arrays = {"a": RANDOM.normal(size=5), "b": RANDOM.normal(size=5), "c": RANDOM.normal(size=3)}
     np.testing.assert_allclose(unjitted(g)(**arrays)["y"], interpret(g, **arrays)["y"], rtol=1e-13)
+
+
+def test_temporary_arrays_lie_as_inner_loops_go_through_them() -> None:
+    """Kernels of all pairs of points and centres, kept for the reverse sweep, whose loops have the centres outside."""
+    g = ga.Graph("kernels")
+    x, c, w = g.input("x", ("n", "d")), g.input("c", ("m", "d")), g.input("w", "m")
+    values = np.exp(-0.5 * ((x[:, None] - c[None]) ** 2).sum(axis=-1)) @ w
+    g.output("f", (values * values).sum())
+    graph = run_pipeline(transform.grad(g, ["c", "w"]))[0]
+    plan = schedule(inline(graph))
+    large = [(v, s) for v, s in plan.storage.items() if len(s.memory) == 2 and not v.fixed]
+    for var, storage in large:
+        paths = [path for s, path in walk(plan.program.body) if any(a.var is var for a in s.accesses())]
+        assert all(path[1].axis == plan.axes.find(var.axes[storage.memory[-1]]) for path in paths)
+    assert large
+    arrays = {"x": RANDOM.normal(size=(4, 2)), "c": RANDOM.normal(size=(3, 2)), "w": RANDOM.normal(size=3)}
+    for name, value in interpret(graph, **arrays).items():
+        np.testing.assert_allclose(unjitted(graph)(**arrays)[name], value, rtol=1e-12)
 
 
 def test_the_first_sum_into_an_array_is_an_assignment() -> None:

@@ -17,6 +17,7 @@ from graphad.loops.interchange import interchange
 from graphad.loops.ir import Program, Statement, Var
 from graphad.loops.layout import straighten
 from graphad.loops.lower import lower
+from graphad.loops.orders import order_dimensions
 from graphad.loops.parallel import Parallel, Serial, parallelize
 from graphad.loops.place import Storage, place
 from graphad.loops.recompute import Recomputation
@@ -83,6 +84,7 @@ def arranged(program: Program, threads: int = 1) -> Schedule:
         program.body = fuse(program, axes)
         storage = place(program, axes)
     interchange(program.body, axes, storage)
+    order_dimensions(program, axes, storage)
     separate_rows(program, axes, storage)
     Delays(program, axes, storage).run()
     assign_first(program, axes, storage)

@@ -66,6 +66,7 @@ class Problem:
         peers: the libraries to compare with, besides hand-written code.
         limits: the largest size at which a peer takes part, for those that expand every element into an expression.
         notes: what a reader of the results should know.
+        hints: typical sizes, which graphad is told.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Problem:
     peers: tuple[str, ...] = ("jax", "torch", "autograd")
     limits: Mapping[str, int] = field(default_factory=dict)
     notes: str = ""
+    hints: Mapping[str, int] = field(default_factory=dict)
 
     def arrays(self, case: Case, seed: int = 0) -> Arrays:
         """The data of a case by name, in the case's dtype; an `hvp` has its vector as `vector` besides."""

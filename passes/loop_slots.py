@@ -224,19 +224,46 @@ class Slots:
 
 def value_numbers(body: Graph, groups: Mapping[int, Any]) -> list[int]:
     """Numbers of nodes, equal where the values are if inputs of one group are equal."""
-    table: dict[Any, int] = {}
+    return _numbers(body, {node_id: ("group", group) for node_id, group in groups.items()}, {})
+
+
+def _numbers(body: Graph, labels: Mapping[int, Any], table: dict[Any, int]) -> list[int]:
+    """The numbers of a body's nodes by a table of keys, those of labelled inputs by their labels."""
     numbers: list[int] = []
     for node_id, node in enumerate(body.nodes):
-        key: Any
-        if node_id in groups:
-            key = ("group", groups[node_id])
+        key: Any = None
+        if node_id in labels:
+            key = labels[node_id]
         elif node.op in ("input", "placeholder"):
             key = ("alone", node_id)
-        else:
+        elif node.op == "item":
+            key = _loop_result(body.nodes[node.args[0]], node.param("index"), numbers, table)
+        if key is None:
             args = [numbers[a] for a in node.args]
             key = (node.op, tuple(sorted(args) if node.op in COMMUTATIVE else args), node.params, node.region)
         numbers.append(table.setdefault(key, len(table)))
     return numbers
+
+
+def _loop_result(node: Node, index: int, numbers: Sequence[int], table: dict[Any, int]) -> Any:
+    """What one result of a scan is made of: loops that differ in others may have it in common. None where unknown.
+
+    Carries are known by their first values, which must differ, and by what a step makes of them.
+    """
+    if node.op != "scan":
+        return None
+    slots = slots_of(node)
+    live = slots.live_results([index], set())
+    starts = {k: numbers[node.args[k]] for k in live if k < slots.carries}
+    if len(set(starts.values())) < len(starts):
+        return None
+    inputs = list(slots.main.inputs.values())
+    labels = {inputs[k]: (slots.role(k), numbers[a]) for k, a in enumerate(node.args)}
+    inner = _numbers(slots.main, labels, table)
+    outputs = [inner[i] for i in slots.main.outputs.values()]
+    steps = tuple(sorted((start, outputs[k]) for k, start in starts.items()))
+    result = ("carry", starts[index]) if index in starts else ("stacked", outputs[index])
+    return ("scan", node.param("length"), node.param("reverse"), steps, result, node.region)
 
 
 def rebuilt_body(body: Graph, places: Sequence[int], stands: Mapping[int, Any], outputs: Sequence[str]) -> Graph:

@@ -47,6 +47,9 @@ DEFAULT: tuple[Pass, ...] = (
     FuseLoops(),
     CommonSubexpressions(),
     LoopParts(),
+    FuseLoops(),  # inside loops that were made one
+    CommonSubexpressions(),
+    LoopParts(),
     CommonSubexpressions(),
     DeadCode(),
 )

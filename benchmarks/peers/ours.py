@@ -18,6 +18,7 @@ def build(problem: Problem, dtype: str = "float64") -> ga.Graph:
     """The graph of a problem's formula; its output is called `y`."""
     graph = ga.Graph(problem.name)
     inputs = [graph.input(name, shape=shape, dtype=dtype) for name, shape in problem.shapes.items()]
+    graph.hints.update(problem.hints)
     graph.output("y", problem.formula_of("graphad")(graphad_dialect(graph), *inputs))
     return graph
 

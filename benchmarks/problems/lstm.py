@@ -66,5 +66,6 @@ PROBLEM = Problem(
     hand=hand,
     peers=("jax", "torch", "autograd"),
     limits={"torch": 1024, "autograd": 1024},
+    hints={"l": 6, "c": 8192, "b": WIDTH},
     notes="PyTorch and autograd run Python loops, which take too long for 8192 characters.",
 )

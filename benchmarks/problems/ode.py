@@ -51,5 +51,6 @@ PROBLEM = Problem(
     hand=hand,
     peers=("jax", "torch", "autograd"),
     limits={"autograd": 1000},
+    hints={"n": 1000, "s": 100},
     notes="Unless 4 s >= n the gradient is zero: results are compared at n=30. PyTorch and autograd run Python loops.",
 )

@@ -24,7 +24,7 @@ from graphad.loops.lower import (
     own_variable,
     pattern,
 )
-from graphad.loops.running import added, sum_onto, variables
+from graphad.loops.running import added, placed, sum_onto, variables
 from graphad.loops.views import View, number, whole
 from graphad.ops.sweep import carry_step
 
@@ -309,6 +309,8 @@ def _write(inner: Lowering, node_id: int, target: View) -> None:
     assert isinstance(target.operand, Access), "results are written"
     var, pending = target.operand.var, inner.pending(node_id)
     inner.program.guests.add(var)
+    if pending is None and placed(inner, node_id, target):
+        return
     if pending is None or not target.shape:
         fill(inner, target, inner.view(node_id))
         return

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphad.ir.graph import Node
-from graphad.loops.ir import Access, IndexValue, Operand, Program, Statement, Var, at
+from graphad.loops.ir import Access, IndexValue, Operand, Statement, Var, at
 from graphad.loops.lower import Contribution, Lowering, Pending
 from graphad.loops.views import View, stretched, whole
 
@@ -74,7 +74,18 @@ def _chain(low: Lowering, node_id: int) -> set[int]:
     return {node_id}.union(*(_chain(low, a) for a in node.args))
 
 
-# ---------------------------------------------------------------------- sums inside inner loops
+# ---------------------------------------------------------------------- results of inner loops
+
+
+def placed(low: Lowering, node_id: int, target: View) -> bool:
+    """Let an inner loop write its stacked result where it is wanted; answers whether it does."""
+    view = low.view(node_id)
+    identity = tuple(at(p) for p in range(len(view.shape)))
+    found = _stacked(low, Contribution(view, identity)) if low.uses[node_id] == 1 else None
+    if found is None:
+        return False
+    _redirect(*found, target, adding=False)
+    return True
 
 
 def _inside(low: Lowering, contribution: Contribution, now: Var) -> bool:
@@ -82,13 +93,8 @@ def _inside(low: Lowering, contribution: Contribution, now: Var) -> bool:
     found = _stacked(low, contribution)
     if found is None:
         return False
-    call, old = found
-    for body in call.bodies:
-        _redirect(body, old, now)
-    call.inputs.append(Access(now, ()))
-    if call.out.var is old:
-        call.out = Access(now, ())
-    call.results = tuple(now if var is old else var for var in call.results)
+    _redirect(*found, whole(now), adding=True)
+    found[0].inputs.append(Access(now, ()))
     now.whole = True
     return True
 
@@ -111,18 +117,28 @@ def _begun(call: Statement) -> set[Var]:
     return {operand.var for operand in call.inputs if isinstance(operand, Access)}
 
 
-def _redirect(body: Program, old: Var, new: Var) -> None:
-    """Add to another variable what was written to one."""
-    if old not in body.guests:
-        return
-    body.guests = (body.guests - {old}) | {new}
-    written = [s for s in body.statements if s.out.var is old]
-    adding = [s for s in written if s.kind == "+="]
-    if adding:  # a first statement made zeros
-        body.statements = [s for s in body.statements if s.out.var is not old or s.kind == "+="]
-    for statement in adding or written:
-        statement.kind, statement.after = "+=", ()
-        statement.out = Access(new, statement.out.indices)
+def _redirect(call: Statement, old: Var, target: View, *, adding: bool) -> None:
+    """Write to other places what a loop writes to a variable, or add it there."""
+    assert isinstance(target.operand, Access), "a variable"
+    new = target.operand.var
+    if call.out.var is old:
+        call.out = Access(new, ())
+    call.results = tuple(new if var is old else var for var in call.results)
+    for body in call.bodies:
+        if old not in body.guests:
+            continue
+        body.guests = (body.guests - {old}) | {new}
+        if adding and any(s.out.var is old and s.kind == "+=" for s in body.statements):
+            # A first statement made zeros.
+            body.statements = [s for s in body.statements if s.out.var is not old or s.kind == "+="]
+        for statement in body.statements:
+            if old in statement.written and statement.bodies:
+                _redirect(statement, old, target, adding=adding)
+            elif statement.out.var is old:
+                place = target.moved(statement.out.indices, ()).operand
+                assert isinstance(place, Access), "a variable"
+                statement.out = place
+                statement.kind, statement.after = ("+=", ()) if adding else (statement.kind, statement.after)
 
 
 def variables(view: View) -> Iterator[Var]:

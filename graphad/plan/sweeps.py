@@ -62,7 +62,7 @@ def stored_nodes(node: Node, bound: Mapping[str, int], *, dear: bool = True) -> 
         return stored_carries(node)
     carries = list(adjoint.inputs.values())[: node.param("carries")]
     known, wanted = frontier(node)
-    moving = _moving(adjoint, known, carries)
+    moving = _moving(adjoint, known, carries, bound)
     inside = sorted(keep(adjoint, wanted) & moving)
     banned = {i for i in inside if i in carries or _dear(adjoint, i, bound)}
     targets = _without_tuples(adjoint, wanted & moving)
@@ -99,12 +99,12 @@ def _least_bytes(
     return [i for i in inside if (i, "in") in near and (i, "out") not in near]
 
 
-def _moving(adjoint: Graph, known: set[int], carries: Sequence[int]) -> set[int]:
+def _moving(adjoint: Graph, known: set[int], carries: Sequence[int], bound: Mapping[str, int]) -> set[int]:
     """The known nodes that a sweep does not have for nothing: those made of carries, and dear ones made of elements."""
     moving = set(carries)
     for node_id in sorted(known):
         node = adjoint.nodes[node_id]
-        if any(a in moving for a in node.args) or (node.op in REPEATED and node.args):
+        if any(a in moving for a in node.args) or (node.args and _dear(adjoint, node_id, bound)):
             moving.add(node_id)
     return moving
 

@@ -268,6 +268,23 @@ def test_rows_of_stencils_are_cleared_ahead_at_every_size(rank: int, far: int) -
             np.testing.assert_allclose(run(u=u)[name], value, rtol=1e-12, atol=1e-12)
 
 
+def test_single_elements_are_added_behind_the_sum_that_fills() -> None:
+    """Cross-entropy: -1 at the label of each row, and probabilities everywhere; nothing is filled or cleared before."""
+    g = ga.Graph("labels")
+    z, y = g.input("z", ("n", "k")), g.input("y", "n", dtype="int64")
+    largest = z.max(axis=1, keepdims=True)
+    total = np.log(np.exp(z - largest).sum(axis=1)) + largest[:, 0]
+    g.output("loss", (total - np.take_along_axis(z, y[:, None], axis=1)[:, 0]).sum())
+    graph = run_pipeline(transform.grad(g, ["z"]))[0]
+    source = generate(inline(graph)).source
+    assert "_fill(dloss_dz" not in source
+    assert " = 0.0\n            dloss_dz" not in source
+    assert source.index("dloss_dz[i, j] = ") < source.index("dloss_dz[i, v", source.index("def labels"))
+    arrays = {"z": RANDOM.normal(size=(4, 3)), "y": np.array([0, 2, -1, 1])}
+    for name, value in interpret(graph, **arrays).items():
+        np.testing.assert_allclose(unjitted(graph)(**arrays)[name], value, rtol=1e-12)
+
+
 def test_parts_that_do_not_change_are_a_choice_by_position() -> None:
     """Three parts along the axis of a running product; none of them is stored."""
     g = ga.Graph("parts")

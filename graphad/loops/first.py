@@ -2,6 +2,8 @@
 
     g = 0;  for i: for j: g[i, j] += a[i] * b[j]          two stores and a load for every element
     for i: for j: g[i, j] = a[i] * b[j]                   one store
+
+Sums of single elements that come before such a sum are put behind it.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from graphad.loops.ir import Access, Loop, Program, Statement, Var, walk
 from graphad.loops.place import Storage
 
 Path = tuple[Loop, ...]
+Body = list[Loop | Statement]
 
 
 def assign_first(program: Program, axes: Axes, storage: dict[Var, Storage]) -> None:
     """Make first sums assignments in a placed program."""
+    _put_behind(program.body, (), axes, storage)
     touches: dict[Var, list[tuple[Access, Statement, Path]]] = {}
     for statement, path in walk(program.body):
         called = [statement.out, *(o for o in statement.inputs if isinstance(o, Access))]
@@ -25,6 +29,30 @@ def assign_first(program: Program, axes: Axes, storage: dict[Var, Storage]) -> N
         ready = storage[var].is_array and access is statement.out and statement.accumulates and not program.begun(var)
         if ready and _covers(statement, path, axes, storage[var]) and _untouched(found, axes, storage[var].home):
             statement.kind = "="
+
+
+def _put_behind(body: Body, path: Path, axes: Axes, storage: dict[Var, Storage]) -> None:
+    """Move what only adds to an array behind the item of the same body that reaches each of its elements once."""
+    for item in list(body):
+        if not isinstance(item, Loop):
+            continue
+        for statement, inner in list(walk([item], path)):
+            var = statement.out.var
+            if not (statement.accumulates and storage[var].is_array):
+                continue
+            if _covers(statement, inner, axes, storage[var]):
+                earlier = [x for x in body[: body.index(item)] if any(_touches(s, var) for s, _ in walk([x]))]
+                if earlier and all(s.out.var is var and s.kind == statement.kind for s, _ in walk(earlier)):
+                    body[:] = [x for x in body if x not in earlier]
+                    place = body.index(item) + 1
+                    body[place:place] = earlier
+        _put_behind(item.body, (*path, item), axes, storage)
+
+
+def _touches(statement: Statement, var: Var) -> bool:
+    if statement.kind == "call":
+        return var in statement.variables()
+    return any(access.var is var for access in statement.accesses())
 
 
 def _covers(statement: Statement, path: Path, axes: Axes, storage: Storage) -> bool:

@@ -19,15 +19,16 @@ from graphad.ir.variable import Variable
 from graphad.ops.build import lift
 from graphad.ops.extents import batch_shape
 
-Results = list[Variable | None]
+Results = list[tuple[Variable, bool]]
 
 
 def batch_bodies(
     graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[bool, ...], axes: int
 ) -> Results:
-    """The batched results of a node with bodies; None for those that are the same for the whole batch."""
-    lead = batch_shape(axes, args, batched)
-    return RULES[node.op](graph, node, args, batched, lead)
+    """The results of a node with bodies on batched operands, each with whether it has batch axes itself."""
+    if not any(batched):
+        return [(value, False) for value in _items(graph.apply(node.op, *args, **dict(node.params)))]
+    return RULES[node.op](graph, node, args, batched, batch_shape(axes, args, batched))
 
 
 def batched_body(
@@ -106,7 +107,7 @@ def _scan(graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[b
     operands = _operands(args, inside, given, range(carries, carries + xs), lead)
     found = _items(graph.apply("scan", *operands, **{**params, "body": new}))
     return [
-        None if not several[k] else value if k < carries else _batch_first(value, len(lead))
+        (_batch_first(value, len(lead)) if several[k] and k >= carries else value, several[k])
         for k, value in enumerate(found)
     ]
 
@@ -135,7 +136,7 @@ def _while(graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[
         new, new_test = _masked(new, new_test, carries, lead)
     operands = _operands(args, inside, given, (), lead)
     found = _items(graph.apply("while_loop", *operands, body=new, test=new_test, carries=carries))
-    return [value if k in inside else None for k, value in enumerate(found)]
+    return [(value, k in inside) for k, value in enumerate(found)]
 
 
 def _masked(body: Graph, test: Graph, carries: int, lead: Shape) -> tuple[Graph, Graph]:
@@ -181,7 +182,7 @@ def _sweep(graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[
         changed["test"], _ = batched_body(params["test"], own, lead, ())
     found = _items(graph.apply(node.op, *_operands(args, own | seeds, given, elements, lead), **changed))
     inner = range(len(params["wrt_carries"]), len(params["wrt_carries"]) + len(params.get("wrt_xs", ())))
-    return [_batch_first(value, len(lead)) if k in inner else value for k, value in enumerate(found)]
+    return [(_batch_first(value, len(lead)) if k in inner else value, True) for k, value in enumerate(found)]
 
 
 def _cond(graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[bool, ...], lead: Shape) -> Results:
@@ -193,7 +194,7 @@ def _cond(graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[b
     wanted = {k for several in found for k, one in enumerate(several) if one}
     on_true, on_false = [batched_body(branch, given, lead, wanted)[0] for branch in branches]
     values = _items(graph.apply("cond", *args, on_true=on_true, on_false=on_false))
-    return [value if k in wanted else None for k, value in enumerate(values)]
+    return [(value, k in wanted) for k, value in enumerate(values)]
 
 
 def _both(
@@ -203,7 +204,7 @@ def _both(
     bodies = [batched_body(b, given, lead, set(range(len(b.outputs))))[0] for b in branches]
     yes, no = [inlined(body, graph, args[1:]) for body in bodies]
     return [
-        call("where", lift(args[0], len(lead), one.ndim - len(lead)), one, other)
+        (call("where", lift(args[0], len(lead), one.ndim - len(lead)), one, other), True)
         for one, other in zip(yes, no, strict=True)
     ]
 

@@ -5,6 +5,10 @@ What depends on nothing (constants, counters, sizes, and stretched ones) is made
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from graphad.errors import GraphError, describe
 from graphad.ir.bodies import fresh_names, input_like
 from graphad.ir.graph import Graph
@@ -13,6 +17,7 @@ from graphad.ir.variable import Variable
 MADE_AGAIN = frozenset({"const", "iota", "size_of"})
 STRETCHES = frozenset({"broadcast_to", "reshape", "cast"})
 DEPTH = 8
+OPEN: ContextVar[OpenBody | None] = ContextVar("OPEN", default=None)
 
 
 class OpenBody(Graph):
@@ -32,6 +37,15 @@ class OpenBody(Graph):
         self.purpose = purpose
         self.lifted: dict[str, Variable] = {}
         self._inside: dict[int, Variable] = {}
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Within the context the function that makes the body runs."""
+        token = OPEN.set(self)
+        try:
+            yield
+        finally:
+            OPEN.reset(token)
 
     def close(self) -> None:
         """The function that builds the body has returned: from now on its variables are of no use elsewhere."""
@@ -63,6 +77,12 @@ class OpenBody(Graph):
             return None
         inner = self._again(Variable(variable.graph, node.args[0]), depth - 1)
         return None if inner is None else self.variable(self.add(node.op, (inner.id,), node.params))
+
+
+def innermost(graph: Graph) -> Graph:
+    """The body that is being made inside a graph, the graph itself where there is none."""
+    body = OPEN.get()
+    return body if body is not None and inside(body, graph) else graph
 
 
 def inside(inner: Graph, outer: Graph) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from graphad.errors import ArgumentError, DtypeError, ShapeError, describe
 from graphad.ir.bodies import with_inputs
 from graphad.ir.graph import Graph
-from graphad.ir.lifting import OpenBody
+from graphad.ir.lifting import OpenBody, innermost
 from graphad.ir.sizes import Size
 from graphad.ir.types import TensorType, TupleType, promote, scalar_dtype
 from graphad.ir.variable import Variable, common_graph
@@ -54,7 +54,8 @@ class Traced:
             leaves = [self.body.input(path, kind.shape, kind.dtype) for path, kind in named]
             given.append(structure.build(iter(leaves)))
         self.declared = dict(self.body.inputs)
-        self.result = fn(*given)
+        with self.body.open():
+            self.result = fn(*given)
 
     def variables(self, names: Sequence[str], leaves: Sequence[Any], dtypes: Sequence[str | None]) -> list[Variable]:
         """The leaves of a result as variables of the body; numbers take the dtypes given."""
@@ -120,9 +121,12 @@ def results_of(node: Variable) -> list[Variable]:
 
 
 def graph_of(purpose: str, values: Sequence[Any], graph: Graph | None) -> Graph:
-    """The graph of the variables among some values, or the one given."""
+    """The graph of the variables among some values, or the one given; in a function that makes a body, that body.
+
+    There the function of the new loop may use what the body has, also where the loop's operands come from outside.
+    """
     if graph is not None:
-        return graph
+        return innermost(graph)
     if not any(isinstance(v, Variable) for v in values):
         raise ArgumentError(
             describe(
@@ -130,7 +134,7 @@ def graph_of(purpose: str, values: Sequence[Any], graph: Graph | None) -> Graph:
                 fix=f"pass `graph=`, or make the start a variable: `{purpose}(..., g.const(0.0))`",
             )
         )
-    return common_graph(tuple(values))
+    return innermost(common_graph(tuple(values)))
 
 
 class Carried:

@@ -27,6 +27,7 @@ from graphad.loops.parallel import LEAST_WORK, Parallel, Serial
 from graphad.loops.scratch import block_bytes
 from graphad.plan.modes import Decision, Plan, fixed
 from passes.base import Pass
+from passes.executable import executable
 from passes.inline import inline
 from passes.pipeline import DEFAULT, run_pipeline, sweeps_of
 
@@ -155,7 +156,7 @@ class CompiledFunction:
 
     def _compiled_kernel(self, graph: Graph) -> Kernel:
         # The checks of indices are short: they run in the calling thread.
-        return _kernel(self.generated if graph is self.optimized else generate(inline(graph)))
+        return _kernel(self.generated if graph is self.optimized else generate(executable(inline(graph))))
 
     @property
     def _path(self) -> CallPath:
@@ -165,7 +166,7 @@ class CompiledFunction:
     def generated(self) -> Generated:
         """The generated module and the names in it."""
         if self._generated is None:
-            self._generated = generate(inline(self.optimized), self.recipe.threads)
+            self._generated = generate(executable(inline(self.optimized)), self.recipe.threads)
         return self._generated
 
     @property

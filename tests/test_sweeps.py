@@ -15,6 +15,7 @@ from graphad.ir.graph import Graph, Node
 from graphad.ops import sweep
 from graphad.plan.sweeps import candidates, decided, extra_steps, stored_nodes, with_schedule
 from passes.checkpoints import Checkpoints, schedule_sweeps
+from passes.executable import executable
 from passes.pipeline import DEFAULT, run_pipeline
 
 T = ga.transform
@@ -161,3 +162,36 @@ def test_the_plan_says_what_is_stored() -> None:
     x = loop.input("x")
     loop.output("y", ga.while_loop(lambda s: s < 10.0, lambda s: s * s, x))
     assert ga.grad(loop, tier="interpreted").plan.decisions[1].choice == "all carries"
+
+
+def test_a_linear_loop_stores_nothing_whatever_is_asked_for() -> None:
+    g = ga.Graph("linear")
+    x, a = g.input("x"), g.input("a", "n")
+    (last, count), _ = ga.scan(lambda s, f: ((f * s[0], s[1] + 1.0), None), (x, 0.0), a, checkpoint=5)
+    g.output("y", last + count)
+    after = run_pipeline(T.grad(g, "x"))[0]
+    assert not sweeps(after)
+    assert interpret(after, x=1.0, a=[2.0, 3.0])["dy_dx"] == 6.0
+
+
+def test_sweeps_run_without_the_carries_that_nothing_reads() -> None:
+    g = ga.Graph("partly")
+    x, a = g.input("x", "m"), g.input("a", "n")
+    start = (x, np.zeros(1), x)
+
+    def step(s: Any, f: Any) -> Any:
+        square, count, linear = s
+        return (f * square * square, count + 1.0, linear * f + square), None
+
+    (square, count, linear), _ = ga.scan(step, start, a, checkpoint=2)
+    g.output("y", square.sum() + count.sum() + linear.sum())
+    graph = run_pipeline(T.grad(g))[0]
+    reduced = executable(graph)
+    assert [node.param("carries") for one in (graph, reduced) for node in sweeps(one)] == [3, 2]  # the count
+    values = {"x": np.array([0.3, -0.7]), "a": np.array([1.5, 0.4, -2.0, 0.9])}
+    expected = interpret(T.grad(g), **values)
+    for name, value in interpret(reduced, **values).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-13)
+    compiled = ga.grad(g)(*values.values())
+    np.testing.assert_allclose(compiled.x, expected["dy_dx"], rtol=1e-13)
+    np.testing.assert_allclose(compiled.a, expected["dy_da"], rtol=1e-13)

@@ -169,7 +169,10 @@ def _bytes(node: Node, stored: Sequence[int], bound: Mapping[str, int]) -> int:
 
 
 def decided(node: Node, bound: Mapping[str, int], limit: int = LIMIT) -> tuple[Any, ...]:
-    """The schedule of a sweep: its own; else "all" or "carries" where they store up to `limit`; else a binomial one."""
+    """The schedule of a sweep: its own if it needs one; else "all" or "carries" where they store up to `limit`; else a
+    binomial one."""
+    if not stored_carries(node):  # a linear loop: whatever was asked for, nothing needs to be stored
+        return ("carries",)
     if node.param("schedule") is not None:
         return tuple(node.param("schedule"))
     steps = sizes.evaluate(node.param("length"), bound)

@@ -208,6 +208,10 @@ def jacobian(
             points come first: x of shape `("n", 6)` and y of shape `("n", 3)` give `(n, 3, 6)`. What has no such axis
             is shared by all points. Raises `DifferentiationError` where a point depends on other points.
         force: modes of single segments, such as `{"segment 2": "forward"}`, by their names in the plan.
+        sparse: True: a `SparseFunction`, whose results are `scipy.sparse.csr_array`s with the elements of y as rows
+            and those of x as columns, both in C order; see docs/sparse.md. False: dense. None: sparse where all sizes
+            are literal or have hints, there are more than 100,000 elements, and at most one in twenty may be different
+            from zero. `mode` then says by which sweeps; `batch` and `force` are for dense results.
 
     >>> import graphad as ga
     >>> p = ga.Graph("polar")
@@ -230,10 +234,12 @@ def jacobian(
     if mode not in (None, "forward", "reverse"):
         raise ArgumentError(describe(f"mode={mode!r}", expected='"forward", "reverse" or None'))
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
+    _check_sparse(sparse)
     if batch is not None and force:
         raise ArgumentError(describe("`batch` and `force` are both given", fix="`mode` is for one point as a whole"))
     if sparse and (batch is not None or force):
-        raise ArgumentError(describe("`sparse` is given with `batch` or `force`", fix="these are for dense Jacobians"))
+        other = "force" if batch is None else "batch"
+        raise ArgumentError(describe(f"`sparse` and `{other}` are both given", fix=f"`{other}` is for dense Jacobians"))
     simple = _simplified(graph, passes)
     rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
     packing = pack_named("jacobian", outputs, rows, alone=_alone(of))
@@ -282,6 +288,7 @@ def hessian(
     Arguments:
         mode: "forward over reverse", "reverse over forward" or "reverse over reverse". None: the one with the fewest
             operations after passes at the sizes' hints, or the planned Jacobian of the gradient where that has fewer.
+        sparse: as for `jacobian`; a sparse Hessian holds both triangles.
 
     >>> import graphad as ga
     >>> g = ga.Graph("cubes")
@@ -358,6 +365,11 @@ def hvp(
 def _simplified(graph: Graph, passes: Sequence[Pass]) -> Graph:
     """The graph after the passes: what is simplified before it is differentiated is not differentiated at all."""
     return run_pipeline(graph.freeze(), passes)[0].freeze()
+
+
+def _check_sparse(sparse: object) -> None:
+    if sparse not in (None, True, False):
+        raise ArgumentError(describe(f"sparse={sparse!r}", expected="True, False or None"))
 
 
 def _alone(names: Names) -> bool:

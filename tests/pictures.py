@@ -5,14 +5,17 @@ The screenshot of the page of `explain(format="html")` needs a browser, `chromiu
 
 from __future__ import annotations
 
+import contextlib
+import io
+import linecache
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from test_documents import PICTURES, ROOT, run_page
-
-import graphad as ga
+from test_documents import PICTURES, ROOT, examples, run_page
+from test_page import chromium
 
 DRAWING = ("index.md", "inspecting.md")
 
@@ -31,12 +34,13 @@ def main() -> None:
 
 
 def screenshot(folder: Path) -> None:
-    """The page of the bottleneck graph."""
-    from test_drawing import bottleneck
-    from test_page import chromium
-
-    page = ga.jacobian(bottleneck(), wrt="x", tier="interpreted").explain(format="html")
-    chromium(folder, "page", page, "keep=n6")
+    """The page of the first example of inspecting.md."""
+    code, _ = examples((ROOT / "docs" / "inspecting.md").read_text(encoding="utf-8"))[0]
+    linecache.cache["model.py"] = (len(code.text), None, code.text.splitlines(keepends=True), "model.py")
+    scope: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile(code.text, "model.py", "exec"), scope)
+    chromium(folder, "page", scope["J"].explain(format="html"), "keep=n6")
     shutil.copy(folder / "page.png", PICTURES / "page.png")
     print("docs/pictures/page.png")
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,49 @@ def test_a_browser_opens_a_part_of_a_long_graph(tmp_path: Path) -> None:
     assert re.search(r'class="view shown" data-view="parts"|data-view="parts" class="view shown"', seen)
     assert re.search(r'class="mark group reverse opened" data-key="g1"', seen)
     assert colours(tmp_path / "large.png") > 50
+
+
+CLICKS = """
+<script>
+const found = [], mark = (key) => document.querySelector(`.canvas.shown .view.shown > .mark[data-key="${key}"]`);
+const press = (key, at) => at.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+const note = (what) => found.push([what, document.querySelectorAll(".canvas.shown .opened").length,
+  document.querySelectorAll(".mark.kept").length, document.querySelector("#about h2, #about code")?.textContent || ""]);
+note("start");
+mark("g0").dispatchEvent(new MouseEvent("click", { bubbles: true }));
+note("click");
+press("Escape", mark("g0"));
+note("escape");
+press("Enter", mark("g1"));
+note("enter");
+const search = document.getElementById("find");
+search.value = "%7";
+search.dispatchEvent(new Event("input"));
+note("find");
+const list = document.getElementById("which");
+list.value = "1";
+list.dispatchEvent(new Event("change"));
+note("other graph");
+document.body.dataset.found = JSON.stringify(found);
+</script>
+</body>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not installed: the page is not tried in a browser")
+def test_clicks_and_keys(tmp_path: Path) -> None:
+    page = ga.grad(sums(chain(100)), tier="interpreted").explain(format="html")
+    seen = chromium(tmp_path, "clicks", page.replace("</body>", CLICKS), "view=parts")
+    found = re.search(r'data-found="([^"]*)"', seen)
+    assert found
+    assert json.loads(unescape(found[1])) == [
+        ["start", 0, 0, ""],
+        ["click", 1, 1, "part 1 of 7: dtotal/d(x)"],
+        ["escape", 1, 0, "part 1 of 7: dtotal/d(x)"],
+        ["enter", 2, 1, "part 2 of 7: dtotal/d(x)"],
+        ["find", 2, 1, "%7: float64[n] = mul %5 %6"],
+        ["other graph", 0, 0, "%7: float64[n] = mul %5 %6"],
+    ]
 
 
 def sums(graph: ga.Graph) -> ga.Graph:

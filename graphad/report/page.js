@@ -278,7 +278,8 @@
       light([]);
       return;
     }
-    for (const mark of document.querySelectorAll(`[data-key="${key}"]`)) mark.classList.add("kept");
+    const rows = document.querySelectorAll(`tr[data-key="${key}"]`);
+    for (const each of [...marks(key), ...rows]) each.classList.add("kept");
     tell(key);
     const members = key.startsWith("d") ? ofDecision(Number(key.slice(1))) : [key];
     light(members.length ? members : []);

@@ -99,10 +99,11 @@ def candidates(decision: Decision) -> list[str]:
     width = max(map(len, values), default=0)
     lines = []
     for option, value in zip(options, values, strict=True):
-        cost = f": {option.cost}" if option.cost.replace(",", "") != str(option.value) else ""
+        unit = option.cost if option.cost.startswith(option.unit) else option.unit
+        cost = f": {option.cost}" if option.cost not in (unit, str(option.value)) else ""
         chosen = decision.choice == option.choice or decision.choice.endswith(f": {option.choice}")
         sign = CHOSEN if chosen else OTHER
-        lines.append(f"{sign}{option.choice:<{names}}  {value:>{width}} {option.unit}{cost}")
+        lines.append(f"{sign}{option.choice:<{names}}  {value:>{width}} {unit}{cost}")
     return lines
 
 

@@ -68,7 +68,7 @@ def _accesses(item: Loop | Statement) -> dict[Var, Found]:
     """What an item touches; a call touches variables as a whole."""
     found: dict[Var, Found] = {}
     for statement, _ in walk([item]):
-        called = [statement.out, *(o for o in statement.inputs if isinstance(o, Access))]
+        called = [Access(var, ()) for var in statement.variables()]
         for access in called if statement.kind == "call" else statement.accesses():
             found.setdefault(access.var, []).append((access, statement))
     return found

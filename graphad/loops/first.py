@@ -8,12 +8,15 @@ Sums of single elements that come before such a sum are put behind it.
 
 from __future__ import annotations
 
+from graphad.ir.sizes import Extent
 from graphad.loops.axes import Axes
-from graphad.loops.ir import Access, Loop, Program, Statement, Var, walk
+from graphad.loops.ir import NEUTRAL, Access, Index, Literal, Loop, Program, Statement, Var, walk
 from graphad.loops.place import Storage
 
 Path = tuple[Loop, ...]
 Body = list[Loop | Statement]
+FEW = 4
+"""Elements that are worth statements of their own."""
 
 
 def assign_first(program: Program, axes: Axes, storage: dict[Var, Storage]) -> None:
@@ -21,13 +24,18 @@ def assign_first(program: Program, axes: Axes, storage: dict[Var, Storage]) -> N
     _put_behind(program.body, (), axes, storage)
     touches: dict[Var, list[tuple[Access, Statement, Path]]] = {}
     for statement, path in walk(program.body):
-        called = [statement.out, *(o for o in statement.inputs if isinstance(o, Access))]
+        called = [Access(var, ()) for var in statement.variables()]
         for access in called if statement.kind == "call" else statement.accesses():
             touches.setdefault(access.var, []).append((access, statement, path))
     for var, found in touches.items():
         access, statement, path = found[0]
         ready = storage[var].is_array and access is statement.out and statement.accumulates and not program.begun(var)
-        if ready and _covers(statement, path, axes, storage[var]) and _untouched(found, axes, storage[var].home):
+        if not ready or not _untouched(found, axes, storage[var].home):
+            continue
+        if _covers(statement, path, axes, storage[var]):
+            statement.kind = "="
+        elif (rest := _rest(statement, path, axes, storage[var])) is not None:
+            _clear(program, path[0], statement, rest)
             statement.kind = "="
 
 
@@ -50,9 +58,7 @@ def _put_behind(body: Body, path: Path, axes: Axes, storage: dict[Var, Storage])
 
 
 def _touches(statement: Statement, var: Var) -> bool:
-    if statement.kind == "call":
-        return var in statement.variables()
-    return any(access.var is var for access in statement.accesses())
+    return any(touched is var for touched in statement.variables())
 
 
 def _covers(statement: Statement, path: Path, axes: Axes, storage: Storage) -> bool:
@@ -67,6 +73,33 @@ def _covers(statement: Statement, path: Path, axes: Axes, storage: Storage) -> b
     needed = [c for c in loops if c not in {loop.axis for loop in storage.home}]
     unrolled = {a for a in statement.axes if axes.unrolled(a)}
     return sorted(needed) == sorted(around) and len(set(known)) == len(known) and unrolled <= set(known)
+
+
+def _rest(statement: Statement, path: Path, axes: Axes, storage: Storage) -> list[Extent] | None:
+    """The few elements of a vector that a loop over all others does not reach; None where it is no such loop."""
+    out = statement.out
+    if len(out.indices) != 1 or len(path) != 1 or storage.home or storage.block or storage.unrolled:
+        return None
+    terms, start = out.indices[0]
+    loop = path[0]
+    along = [a for a, c in terms if isinstance(a, int) and axes.find(a) == loop.axis and c == 1]
+    if not len(along) == len(terms) == 1 or loop.block or loop.within or not isinstance(start, int):
+        return None
+    length = axes.extent(loop.axis)
+    behind = out.var.shape[0] - length - start
+    if not isinstance(behind, int) or min(start, behind) < 0 or start + behind > FEW:
+        return None
+    return [*range(start), *(length + start + k for k in range(behind))]
+
+
+def _clear(program: Program, loop: Loop, statement: Statement, places: list[Extent]) -> None:
+    """Give some elements their first values before a loop."""
+    out, dtype = statement.out, statement.dtype
+    value = Literal(NEUTRAL[statement.kind](dtype), dtype)
+    made = [Statement("=", "{0}", Access(out.var, (Index((), place),)), [value], (), dtype) for place in places]
+    where = program.body.index(loop)
+    program.body[where:where] = made
+    program.statements.extend(made)
 
 
 def _untouched(found: list[tuple[Access, Statement, Path]], axes: Axes, home: Path) -> bool:

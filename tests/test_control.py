@@ -116,3 +116,18 @@ def test_sums_of_inner_loops_need_no_rows_of_their_own() -> None:
     assert "total[step_2, " in source
     assert "other[step_2, " in source
     assert "_fill(" not in source
+
+
+def test_indices_in_loops_stay_inside_their_arrays() -> None:
+    g = ga.Graph("walk")
+    x, start = g.input("x", "n"), g.input("start", dtype="int64")
+    places = ga.scan(lambda place, _: (place + 2, (x[place], place)), start, length=4)[1]
+    g.output("seen", places[0])
+    g.output("sum", ga.fori_loop(0, x.shape[0], lambda i, total: total + x[i], g.const(0.0)))
+    function = ga.compile(g)
+    x_values = np.arange(5.0)
+    np.testing.assert_array_equal(function(x_values, 1)[0], [1, 3, 4, 4])
+    np.testing.assert_array_equal(function(x_values, -9)[0], [0, 0, 0, 2])
+    assert function(x_values, 10**9).sum == 10.0
+    text = function.source.partition("def walk_kernel")[2].partition("\ndef ")[0]
+    assert text.count("minimum(") == 1  # the number of a step is inside

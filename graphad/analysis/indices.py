@@ -7,6 +7,7 @@ at first. An index that is itself read through another index is checked after th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -163,12 +164,24 @@ def _gather_depth(graph: Graph) -> list[int]:
 # ---------------------------------------------------------------------- what is known about integers
 
 
-def intervals(graph: Graph) -> list[Interval]:
-    """For each node the interval of its elements as far as the structure tells; only integers are followed."""
+def intervals(graph: Graph, given: Mapping[int, Interval] = MappingProxyType({})) -> list[Interval]:
+    """For each node the interval of its elements as far as the structure tells; only integers are followed.
+
+    Arguments:
+        given: what is known about inputs.
+    """
     known: list[Interval] = []
-    for node in graph.nodes:
-        known.append(_interval(graph, node, known) if node.type.dtype in INTEGERS else UNKNOWN)
+    for node_id, node in enumerate(graph.nodes):
+        found = _interval(graph, node, known) if node.type.dtype in INTEGERS else UNKNOWN
+        known.append(given.get(node_id, found))
     return known
+
+
+def unproven(graph: Graph, known: Sequence[Interval], node: Node) -> list[tuple[int, Extent]]:
+    """The operands of a node that index an axis and may lie outside it: their positions, and the axis' extents."""
+    shape = graph.nodes[node.args[0]].type.shape if node.op in FIRST_INDEX else ()
+    found = [(position, shape[axis]) for position, axis in _index_operands(node)]
+    return [(position, extent) for position, extent in found if not _inside(known[node.args[position]], 0, extent)]
 
 
 def intervals_of(graph: Graph, node_id: int) -> Interval:

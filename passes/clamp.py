@@ -1,7 +1,7 @@
 """Indices inside bodies of loops and branches are moved to the nearest element, so that no step leaves an array.
 
-An index at the top of a graph is checked before a call begins. Inside a body it is known only while the loop runs: where
-it is not provably inside its axis, generated code takes the first or the last element instead, as JAX does.
+An index at the top of a graph is checked before a call begins. Inside a body it is known only while the loop runs:
+where it is not provably inside its axis, generated code takes the first or the last element instead, as JAX does.
 """
 
 from __future__ import annotations

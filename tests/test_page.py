@@ -14,14 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 from test_drawing import bottleneck, chain
 
 import graphad as ga
 from graphad.plan.coloring import Coloring
 from graphad.report.drawing import family, graph_drawing
 from graphad.report.patterns import pattern_svg
+from graphad.report.svg import svg
 from graphad.report.timeline import Held, live_bytes, scratch_arrays, timeline_svg
 from graphad.sparse.sparsity import Sparsity
+from tests.strategies import STEPS_WITH_INTEGERS, cases
 
 BROWSER = shutil.which("chromium")
 FLAGS = (
@@ -160,6 +163,17 @@ def test_a_large_pattern_is_drawn_in_blocks() -> None:
     diagonal = Sparsity((size, size), np.arange(size + 1), np.arange(size), "direct")
     assert len(pattern_svg("diagonal", diagonal)) < 10_000
     assert "M" not in pattern_svg("empty", Sparsity((0, 3), np.zeros(1, dtype=int), np.zeros(0, dtype=int), "direct"))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases(steps=STEPS_WITH_INTEGERS))
+def test_every_graph_has_a_drawing_and_a_page(case: Any) -> None:
+    ET.fromstring(svg(graph_drawing(case.graph)))
+    file = ga.compile(case.graph, tier="interpreted").explain(format="html")
+    balance = Balance()
+    balance.feed(file)
+    assert (balance.wrong, balance.open) == ([], [])
+    assert len(data_of(file)["canvases"][0]["nodes"]) > 0
 
 
 def chromium(tmp_path: Path, name: str, page: str, fragment: str) -> str:

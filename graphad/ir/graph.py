@@ -444,7 +444,8 @@ def expect_graph(value: object) -> Graph:
 @cache
 def _hidden(filename: str) -> bool:
     """Whether a file's lines are no user's: those of graphad (but its demo's), its passes and NumPy."""
-    return filename.startswith(HIDDEN) and not filename.startswith(DEMO)
+    started = filename.startswith("<frozen ") or os.path.basename(filename) == "graphad"  # the command's own script
+    return started or (filename.startswith(HIDDEN) and not filename.startswith(DEMO))
 
 
 def keep(graph: Graph, ids: Iterable[int]) -> set[int]:

@@ -123,16 +123,19 @@ def sizes_section(graph: Graph) -> Section:
 
 
 def passes_section(function: CompiledFunction) -> Section:
-    """What each pass did."""
+    """What each pass did; the runs that left all counts alone in one row."""
     numbers = ("nodes", "-> nodes", "flops", "-> flops", "ms")
-    rows = tuple(
-        (
-            s.name, f"{s.nodes_before:,}", f"{s.nodes_after:,}", f"{s.flops_before:,}", f"{s.flops_after:,}",
-            f"{1000 * s.seconds:.2f}",
-        )
-        for s in function.statistics
-    )  # fmt: skip
-    return Section("passes", ("pass", *numbers), rows, numbers)
+    rows, idle = [], []
+    for one in function.statistics:
+        counts = (one.nodes_before, one.nodes_after, one.flops_before, one.flops_after)
+        if counts[::2] == counts[1::2]:
+            idle.append(one.seconds)
+        else:
+            rows.append((one.name, *(f"{count:,}" for count in counts), f"{1000 * one.seconds:.2f}"))
+    if idle:
+        many = f"{len(idle)} run{'s' if len(idle) > 1 else ''} without effect on these"
+        rows.append((many, "", "", "", "", f"{1000 * sum(idle):.2f}"))
+    return Section("passes", ("pass", *numbers), tuple(rows), numbers)
 
 
 def loops_section(nests: Sequence[Nest]) -> Section:

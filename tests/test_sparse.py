@@ -6,6 +6,7 @@ import pickle
 from typing import Any
 
 import numpy as np
+import pytest
 import scipy.sparse
 from hypothesis import HealthCheck, given, settings
 
@@ -96,7 +97,7 @@ def test_reductions_joins_and_updates() -> None:
 
 
 @given(cases())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_random_graphs(case: Case) -> None:
     for output in case.graph.outputs:
         for name in case.graph.inputs:
@@ -173,3 +174,129 @@ def test_sparsity_shows_the_pattern() -> None:
     assert str(jacobian.sparsity).splitlines()[1:] == ["|##  |", "|### |", "| ###|", "|  ##|"]
     assert jacobian.sparsity.pattern.dtype == bool
     assert jacobian.sparsity.passes == 0
+
+
+# ---------------------------------------------------------------------- sweeps, and the choice
+
+
+def summed() -> ga.Graph:
+    """Running sums over short rows: no formulas, few entries."""
+    g = ga.Graph("summed")
+    x = g.input("x", shape=("n", 3), hint=100)
+    g.output("y", np.cumsum(np.sin(x), axis=1))
+    return g
+
+
+def arrow() -> ga.Graph:
+    """A dense first row and column beside running sums."""
+    g = ga.Graph("arrow")
+    x = g.input("x", shape="n", hint=40)
+    pairs_ = np.cumsum(np.stack([np.sin(x[1:]), x[0] * x[1:]], axis=1), axis=1)
+    g.output("y", np.concatenate([(x**2).sum()[None], pairs_[:, 1]]))
+    return g
+
+
+@pytest.mark.parametrize("mode", [None, "forward", "reverse"])
+@pytest.mark.parametrize("make", [summed, banded])
+def test_sweeps_give_the_same_as_dense(make: Any, mode: Any) -> None:
+    x = RNG.uniform(-1, 1, (5, 3) if make is summed else 7)
+    jacobian = ga.jacobian(make(), sparse=True, mode=mode, tier="interpreted")
+    matrix = jacobian(x)
+    dense = ga.jacobian(make(), sparse=False, tier="interpreted")(x)
+    np.testing.assert_allclose(matrix.toarray(), dense.reshape(matrix.shape), rtol=1e-13, atol=1e-15)
+    sweeps = {None: 0 if make is banded else 3, "forward": 3, "reverse": 3}[mode]
+    assert jacobian.sparsity.passes == sweeps
+
+
+def test_rows_and_columns_are_swept_together() -> None:
+    jacobian = ga.jacobian(arrow(), sparse=True)
+    x = RNG.uniform(-1, 1, 30)
+    dense = ga.jacobian(arrow(), sparse=False, tier="interpreted")(x)
+    for at in (x, x[:7], x):
+        np.testing.assert_allclose(jacobian(at).toarray()[0], 2 * at, rtol=1e-14)
+    np.testing.assert_allclose(jacobian(x).toarray(), dense, rtol=1e-13, atol=1e-15)
+    coloring = jacobian.sparsity.coloring
+    assert (coloring.forward, coloring.reverse) == (2, 1)
+    assert jacobian.plan.decisions[-1].choice == "coloured sweeps"
+
+
+def test_hessians_by_star_colouring() -> None:
+    g = ga.Graph("star")
+    x = g.input("x", shape="n", hint=50)
+    g.output("L", (x[0] ** 2 * np.cumsum(np.stack([np.sin(x[1:]), x[1:]], 1), axis=1)[:, 1]).sum() + (x**4).sum())
+    hessian = ga.hessian(g, sparse=True, tier="interpreted")
+    x_ = RNG.uniform(-1, 1, 12)
+    expected = ga.hessian(g, sparse=False, tier="interpreted")(x_)
+    np.testing.assert_allclose(hessian(x_).toarray(), expected, rtol=1e-12, atol=1e-14)
+    assert hessian.sparsity.passes == 2
+
+
+def test_hessians_by_several_inputs() -> None:
+    g = ga.Graph("two")
+    x, w = g.input("x", shape="n"), g.input("w", shape=2)
+    g.output("L", (w[0] * x**3).sum() + w[1] ** 2 * x[0])
+    arrays = (RNG.uniform(-1, 1, 4), RNG.uniform(-1, 1, 2))
+    found = ga.hessian(g, sparse=True, tier="interpreted")(*arrays)
+    dense = ga.hessian(g, sparse=False, tier="interpreted")(*arrays)
+    for row in ("x", "w"):
+        for column in ("x", "w"):
+            block = getattr(getattr(found, row), column)
+            np.testing.assert_allclose(block.toarray(), getattr(getattr(dense, row), column), rtol=1e-13, atol=1e-15)
+
+
+def test_formulas_are_given_up_where_they_repeat() -> None:
+    """Every residual reads all parameters through a matrix: the Hessian has d² entries, formulas n times as many."""
+    g = ga.Graph("logistic")
+    w, a = g.input("w", shape=20), g.input("A", shape=(200, 20))
+    g.output("L", np.log(1.0 + np.exp(a @ w)).sum())
+    hessian = ga.hessian(g, "w", sparse=True, tier="interpreted")
+    decision = hessian.plan.decisions[0]
+    assert decision.choice == "coloured sweeps"
+    assert "repeat" in decision.reason
+    arrays = (RNG.normal(size=20), RNG.normal(size=(200, 20)))
+    expected = ga.hessian(g, "w", sparse=False, tier="interpreted")(*arrays)
+    np.testing.assert_allclose(hessian(*arrays).toarray(), expected, rtol=1e-12)
+
+
+def test_sparse_by_itself() -> None:
+    def waves(**options: Any) -> Any:
+        g = ga.Graph("waves")
+        x = g.input("x", shape="n", **options)
+        g.output("y", np.sin(x[1:]) * x[:-1])
+        return ga.jacobian(g, tier="interpreted")
+
+    assert isinstance(waves(hint=1000), ga.SparseFunction)
+    assert not isinstance(waves(), ga.SparseFunction)  # no hint: nothing is known about the size
+    assert not isinstance(waves(hint=100), ga.SparseFunction)  # small
+    decision = waves(hint=1000).plan.decisions[0]
+    assert (decision.choice, decision.threshold) == ("sparse", "dense once 40*n-40 > n*n-n")
+    g = ga.Graph("full")
+    x = g.input("x", shape=400)
+    g.output("y", np.sin(x[:, None] * x[None, :]).sum(axis=0))
+    assert not isinstance(ga.jacobian(g, tier="interpreted"), ga.SparseFunction)
+
+
+def test_few_elements_and_float32() -> None:
+    g = ga.Graph("single")
+    x = g.input("x", shape="n", dtype="float32")
+    g.output("y", np.sin(x[1:]) * x[:-1])
+    for tier in ("interpreted", "compiled"):
+        jacobian = ga.jacobian(g, sparse=True, tier=tier)
+        matrix = jacobian(np.float32([1, 2, 3]))
+        assert matrix.dtype == np.float32
+        assert matrix.nnz == 4
+        assert jacobian(np.float32([1])).shape == (0, 1)
+        with pytest.raises(ga.ShapeError):
+            jacobian(np.float32([]))
+
+
+def test_threads_share_a_function() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    jacobian = ga.jacobian(pairs(), "x", sparse=True)
+    points = [RNG.uniform(-1, 1, 4) for _ in range(40)]
+    expected = [jacobian(p, PAIRS["i"], PAIRS["j"]).data for p in points]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda p: jacobian(p, PAIRS["i"], PAIRS["j"]).data, points))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -155,7 +155,7 @@ def _best(adjacency: Any, ordering: Ordering | None, color: Callable[..., Colors
 
 
 def ordered(adjacency: Any, ordering: Ordering) -> NDArray[np.int64]:
-    """The vertices of a graph in an order; equal ones by number.
+    """The vertices of a graph in an order; it is the same at each call.
 
     "largest first": by the number of neighbours. "smallest last": backwards, always one with the fewest neighbours
     among those that are left. "incidence degree": always one with the most neighbours among those before it.

@@ -23,7 +23,8 @@ SPARSEST = 20  # at most one element in so many may be an entry of a sparse one
 WASTE = 2  # computed values an entry up to which direct evaluation is taken without a look at colourings
 LARGEST = 3000  # nodes of a graph for which methods are compared
 LOOK = 4_000_000  # elements of a Jacobian up to which its pattern is found while planning where no formula gives it
-WORK = "operations and values"
+VALUE = 4  # operations that a computed value counts as: it is written, read again and put into its place
+WORK = "operations"
 KINDS: tuple[Kind, Kind] = ("columns", "rows")
 
 
@@ -164,7 +165,7 @@ def _unknown(graph: Graph, blocks: Sequence[Block], straight: Direct | None) -> 
 
 def _formulas(graph: Graph, straight: Direct) -> Alternative:
     computed = straight.computed()
-    work = graph_flops(straight.graph, typical_sizes(graph)) + sizes.evaluate(computed, typical_sizes(graph))
+    work = graph_flops(straight.graph, typical_sizes(graph)) + VALUE * sizes.evaluate(computed, typical_sizes(graph))
     return Alternative("direct", f"{computed} values", work, WORK)
 
 
@@ -193,7 +194,7 @@ def _bounds(graph: Graph, blocks: Sequence[Block], longest: Sequence[tuple[int, 
 
 
 def _sweeps_cost(graph: Graph, block: Block, kind: Kind, number: int) -> int:
-    """The operations of a number of sweeps and the values that they write."""
+    """The operations of a number of sweeps, a value that they write counted as one."""
     made = swept(graph, [block], [kind], "sweeps")
     colors = str(made.graph.nodes[made.graph.inputs[made.seeds[0]]].type.shape[0])
     values: dict[str, int] = {**typical_sizes(graph), colors: number}
@@ -234,7 +235,8 @@ def _slope(graph: Graph, block: Block, kind: Kind) -> int:
 
 def _check_dependence(graph: Graph, blocks: Sequence[Block], straight: Direct) -> None:
     """Raise `DifferentiationError` for an output or an input that has no entry in any block."""
-    empty = {b.name for b in blocks if straight.graph.nodes[straight.graph.outputs[b.name]].type.shape == (0,)}
+    computed = {b.name: straight.graph.nodes[straight.graph.outputs[b.name]].type.shape for b in blocks}
+    empty = {b.name for b in blocks if computed[b.name] == (0,) and b.rows * b.columns != 0}
     for what, ids in (("output", graph.outputs), ("input", graph.inputs)):
         for end in dict.fromkeys(getattr(b, what) for b in blocks):
             if all(b.name in empty for b in blocks if getattr(b, what) == end):

@@ -13,9 +13,10 @@ from graphad.analysis.cost import typical_sizes
 from graphad.analysis.indices import check_graph, index_checks
 from graphad.emit import cache
 from graphad.emit.bound import bind
-from graphad.emit.call import CallPath, Kernel, Stage, entry_of, make_call, signature
+from graphad.emit.call import AnyKernel, CallPath, Kernel, Stage, entry_of, make_call, signature
 from graphad.emit.direct import direct_call
 from graphad.emit.interpreted import immediate_kernel, interpreted_kernel, runner
+from graphad.emit.kernels import is_kept, translated_kernel
 from graphad.emit.native import NativeFunction, low_level, native_function
 from graphad.emit.result import Packing, Record
 from graphad.emit.source import Generated, generate
@@ -95,7 +96,7 @@ class CompiledFunction:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self._generated: Generated | None = None
-        self._compiled: tuple[CallPath, Any] | None = None
+        self._compiled: CallPath | None = None
         self._native: NativeFunction | None = None
         graph = recipe.graph.freeze()
         check_sizes(graph)
@@ -122,14 +123,17 @@ class CompiledFunction:
         if not cache.remembers(self.optimized.digest) or not COMPILING.acquire(blocking=False):
             return False
         try:
-            if cache.holds(self.source):
+            if self._is_kept():
                 self.__call__, self.call_source = direct_call(self._path)
                 return True
         finally:
             COMPILING.release()
         return False
 
-    def _path_of(self, kernel_of: Callable[[Graph], Kernel]) -> CallPath:
+    def _is_kept(self) -> bool:
+        return is_kept(self.generated) or cache.holds(self.source)
+
+    def _path_of(self, kernel_of: Callable[[Graph], AnyKernel]) -> CallPath:
         """The call path of the graph and its index checks, with kernels made by `kernel_of` of optimized graphs."""
         kernel = kernel_of(self.optimized)
         # Operations of the user's own may index inside: the checks need to see what they are made of.
@@ -140,27 +144,27 @@ class CompiledFunction:
         ]
         return CallPath(self.graph, kernel, tuple(stages), self.recipe.packing)
 
-    def _compile(self) -> tuple[CallPath, Any]:
-        """The call path with compiled kernels, and the module of the graph; made when first needed."""
+    def _compile(self) -> CallPath:
+        """The call path with compiled kernels; made when first needed."""
         with COMPILING:
             if self._compiled is None:
-                fresh = not cache.holds(self.source)
-                self._compiled = self._path_of(self._compiled_kernel), cache.load(self.source)
+                fresh = not self._is_kept()
+                self._compiled = self._path_of(self._compiled_kernel)
                 if fresh or self.recipe.tier == "auto":
                     cache.remember(self.optimized.digest)
                 if self._switch is not None:
-                    self._switch.call, self.call_source = direct_call(self._compiled[0])
+                    self._switch.call, self.call_source = direct_call(self._compiled)
                     self._switch.state = "compiled"
                     self.__call__ = self._switch.call
             return self._compiled
 
-    def _compiled_kernel(self, graph: Graph) -> Kernel:
+    def _compiled_kernel(self, graph: Graph) -> AnyKernel:
         # The checks of indices are short: they run in the calling thread.
         return _kernel(self.generated if graph is self.optimized else generate(executable(inline(graph))))
 
     @property
     def _path(self) -> CallPath:
-        return self._compile()[0]
+        return self._compile()
 
     @property
     def generated(self) -> Generated:
@@ -177,7 +181,8 @@ class CompiledFunction:
     @property
     def jit(self) -> Any:
         """The `@njit` function for other `@njit` functions."""
-        return getattr(self._compile()[1], self.generated.function)
+        with COMPILING:
+            return getattr(cache.load(self.source), self.generated.function)
 
     @property
     def name(self) -> str:
@@ -429,7 +434,10 @@ def _how_run(nest: Parallel | Serial, threads: int) -> tuple[str, str]:
     return f"{threads} threads", reason + (f"; {collected} collected by each, added in order" if collected else "")
 
 
-def _kernel(generated: Generated) -> Kernel:
+def _kernel(generated: Generated) -> AnyKernel:
+    translated = translated_kernel(generated)
+    if translated is not None:
+        return translated
     module = cache.load(generated.source)
     constants = tuple(getattr(module, name) for name in generated.constants)
     function = getattr(module, generated.kernel)

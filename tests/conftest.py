@@ -2,9 +2,21 @@
 
 import os
 
+import pytest
 from hypothesis import settings
+
+from graphad.emit import kernels
+from tests.memory import Memory
 
 # A change must not land or fail by chance: in CI random graphs are the same each time, at developers' desks new ones.
 settings.register_profile("ci", derandomize=True, print_blob=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
+    """The memory of kernels that are loaded from now on."""
+    counted = Memory()
+    monkeypatch.setattr(kernels, "_address", counted.address)
+    return counted

@@ -15,10 +15,8 @@ from graphad.emit.sweeps import _stretch
 from graphad.interpret import interpret
 from graphad.ops.schedules import advances, first_stretch
 from tests.loop_graphs import CASES, decay, diffusion, sweep
-from tests.test_scratch import allocations, counting
+from tests.memory import Memory
 from tests.unjitted import unjitted
-
-assert counting  # a fixture
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -94,14 +92,13 @@ def test_stretches_are_those_of_exact_arithmetic() -> None:
             assert _stretch(steps, snapshots) == first_stretch(steps, snapshots)
 
 
-@pytest.mark.usefixtures("counting")
-def test_steady_calls_allocate_nothing() -> None:
+def test_steady_calls_allocate_nothing(memory: Memory) -> None:
     graph, arguments = sweep(("binomial", 3))
     function = ga.compile(graph)
     function(**arguments)
-    blocks, _ = allocations()
+    assert memory.taken == 1
     function(**arguments)
-    assert allocations()[0] == blocks
+    assert memory.taken == 1
     assert function.scratch_bytes(n=1000, m=100) < 60 * 8 * 100
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numba.core.runtime import _nrt_python, rtsys
 
 import graphad as ga
 from graphad.compile import CompiledFunction
@@ -20,6 +19,7 @@ from graphad.loops.ir import Var
 from graphad.loops.schedule import schedule
 from graphad.loops.scratch import Life, block_bytes, ends, packed, stacked, together
 from passes.inline import inline
+from tests.memory import Memory
 
 
 def softmaxes(n: str | int = "n") -> ga.Graph:
@@ -46,42 +46,35 @@ def function() -> CompiledFunction:
     return ga.compile(softmaxes())
 
 
-@pytest.fixture
-def counting() -> Iterator[None]:
-    """Numba counts what it allocates."""
-    _nrt_python.memsys_enable_stats()
-    yield
-    _nrt_python.memsys_disable_stats()
-
-
-def allocations() -> tuple[int, int]:
-    """Blocks of memory, and arrays among the objects that Numba made."""
-    counts = rtsys.get_allocation_stats()
-    return counts.alloc - counts.mi_alloc, counts.mi_alloc
-
-
-def test_steady_calls_allocate_nothing(function: CompiledFunction, counting: None) -> None:
+def test_steady_calls_allocate_nothing(memory: Memory) -> None:
+    function = ga.compile(softmaxes())
     x, longer, kept = np.linspace(-1.0, 1.0, 3000), np.linspace(0.0, 1.0, 9000), np.empty(3000)
     function(x)
-    blocks, arrays = allocations()
+    assert memory.taken == 1
     for _ in range(5):
         function(x, out=kept)
-    assert allocations() == (blocks, arrays)  # the call passes addresses: there are not even views
+    assert memory.taken == 1
     function(longer)
-    assert allocations()[0] == blocks + 1
     function(x, out=kept)
-    assert allocations()[0] == blocks + 1
+    assert (memory.taken, memory.given_back) == (2, 1)
     np.testing.assert_allclose(kept, expected(x), rtol=1e-13)
 
 
-def test_one_block_is_kept(counting: None) -> None:
+def test_one_block_is_kept(memory: Memory) -> None:
     f = ga.compile(softmaxes(), passes=())
-    before = rtsys.get_allocation_stats()
     for n in (10, 1000, 100_000, 10):
         x = np.linspace(0.0, 1.0, n)
         np.testing.assert_allclose(f(x), expected(x), rtol=1e-12)
-    after = rtsys.get_allocation_stats()
-    assert (after.alloc - after.free) - (before.alloc - before.free) == 1
+    assert memory.taken - memory.given_back == 1
+
+
+def test_no_memory_is_an_error(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_allocate", lambda count: None)
+    memory.allocate = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_size_t)(lambda count: None)
+    function = ga.compile(softmaxes())
+    for call in (function, function.bind(np.ones(10))):
+        with pytest.raises(MemoryError):
+            call(*[np.ones(10)] * (call is function))
 
 
 def test_threads_have_blocks_of_their_own(function: CompiledFunction) -> None:

@@ -151,10 +151,11 @@ def test_what_can_not_be_compiled_stays_interpreted(monkeypatch: pytest.MonkeyPa
     f = function("unlucky")
     assert f._switch is not None
 
-    def full(source: str) -> None:
+    def full(*_: Any) -> None:
         raise CacheError("the disk is full")
 
     monkeypatch.setattr(cache, "load", full)
+    monkeypatch.setattr(cache, "kept", full)
     with pytest.warns(RuntimeWarning, match="stays interpreted: the disk is full"):
         start_and_wait(f._switch)
     assert right(f, np.arange(3.0))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
 import graphad as ga
 from benchmarks.peers.dialect import graphad_dialect
 from benchmarks.problem import Arrays, Entrant, Problem, flat
@@ -55,26 +53,9 @@ def calls(function: ga.CompiledFunction, arrays: Arrays) -> Mapping[str, Entrant
     names = [*function.graph.inputs]
     extents = solve_sizes(function.graph, {n: v.shape for n, v in zip(names, values, strict=True)})
     flops = graph_flops(function.optimized, extents)
-    if not hasattr(function.kernel, "py_func"):
-        return {"graphad": Entrant(lambda: function(*values), flat, flops)}
     return {"graphad": Entrant(lambda: function(*values), flat, flops), "graphad bound": bound(function, values)}
 
 
 def bound(function: ga.CompiledFunction, values: tuple[Any, ...]) -> Entrant:
-    """The kernel with everything that it needs at hand: no checks, no allocation of results."""
-    names = [n for n in function.graph.outputs if n not in function.generated.scalars]
-    expected = dict(zip(function.graph.outputs, flat(function(*values)), strict=True))
-    outputs = {n: np.empty_like(expected[n]) for n in names}
-    kernel, constants = function.kernel, _constants(function)
-    arguments = (*values, *constants, *outputs.values())
-
-    def arrays(returned: Any) -> list[Any]:
-        scalars = dict(zip(function.generated.scalars, flat(returned), strict=True)) if returned is not None else {}
-        return [scalars[n] if n in scalars else outputs[n].copy() for n in function.graph.outputs]
-
-    return Entrant(lambda: kernel(*arguments), arrays)
-
-
-def _constants(function: ga.CompiledFunction) -> tuple[Any, ...]:
-    module = function.kernel.py_func.__globals__
-    return tuple(module[name] for name in function.generated.constants)
+    """The function on fixed buffers: no checks, no allocation of results."""
+    return Entrant(function.bind(*values), lambda returned: [part.copy() for part in flat(returned)])

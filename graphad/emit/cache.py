@@ -158,6 +158,11 @@ def kept(text: str, make: Callable[[], bytes]) -> bytes:
     return found
 
 
+def keeps(text: str) -> bool:
+    """Whether there are bytes of `kept` for a text."""
+    return (folder() / f"{_module_name(text)}.compiled").exists()
+
+
 def _digested(path: Path) -> bytes | None:
     """What a file holds after the digest of it; None where there is no file or it is damaged."""
     try:

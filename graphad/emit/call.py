@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,6 +33,23 @@ if TYPE_CHECKING:
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>", "__slots__": ()})()
 EXACT = {"float64": "__real", "float32": "__real", "bool": "__truth"}
+
+
+class AnyKernel(Protocol):
+    """What is asked of a kernel; see `Kernel`."""
+
+    @property
+    def function(self) -> Callable[..., Any]: ...
+    @property
+    def entry(self) -> Callable[..., Any]: ...
+    @property
+    def constants(self) -> tuple[Any, ...]: ...
+    @property
+    def generated(self) -> Generated: ...
+    @property
+    def module(self) -> str: ...
+    def scalars_of(self, returned: Any) -> dict[str, Any]:
+        """The scalar outputs by name, from what the kernel returned."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +81,7 @@ class Stage:
 
     graph: Graph
     checks: tuple[Check, ...]
-    kernel: Kernel
+    kernel: AnyKernel
 
 
 @dataclass(frozen=True)
@@ -77,7 +94,7 @@ class CallPath:
     """
 
     graph: Graph
-    kernel: Kernel
+    kernel: AnyKernel
     stages: tuple[Stage, ...]
     packing: Packing
 
@@ -168,10 +185,15 @@ class CheckedCall:
 # ---------------------------------------------------------------------- the text of the function
 
 
+def _entry(kernel: AnyKernel) -> Callable[..., Any]:
+    """The entry of a kernel, which is made when it is first needed."""
+    return lambda *arguments: kernel.entry(*arguments)
+
+
 def _namespace(path: CallPath) -> dict[str, Any]:
     namespace: dict[str, Any] = {
         "__missing": MISSING, "__ndarray": np.ndarray, "__empty": np.empty, "__overlap": np.may_share_memory,
-        "__copied": copied, "__new": tuple.__new__, "__kernel": path.kernel.entry, "__type": type, "__real": float,
+        "__copied": copied, "__new": tuple.__new__, "__kernel": _entry(path.kernel), "__type": type, "__real": float,
         "__whole": int, "__truth": bool, "__min": min, "__max": max,
     }  # fmt: skip
     for name in ("float64", "float32", "int64", "int32", "bool"):
@@ -180,7 +202,7 @@ def _namespace(path: CallPath) -> dict[str, Any]:
     for i, constant in enumerate(path.kernel.constants):
         namespace[f"__c{i}"] = constant
     for level, stage in enumerate(path.stages):
-        namespace[f"__outside{level}"] = stage.kernel.entry
+        namespace[f"__outside{level}"] = _entry(stage.kernel)
         for i, constant in enumerate(stage.kernel.constants):
             namespace[f"__c{level}_{i}"] = constant
     return namespace

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from graphad.emit.call import CallPath, Kernel, SizeLines, make_call, size_lines
+from graphad.emit.call import AnyKernel, CallPath, SizeLines, make_call, size_lines
 from graphad.emit.extents import local_sizes, text
 from graphad.emit.machine import Code
 from graphad.emit.result import Packing, record_class
@@ -44,18 +45,30 @@ class MethodDefinition(ctypes.Structure):
 def direct_call(path: CallPath) -> tuple[Callable[..., Any], str]:
     """The function for users in front of compiled kernels, and the text of its Python part."""
     checked, source = make_call(path)
-    kernels = [path.kernel, *(stage.kernel for stage in path.stages)]
-    addresses = [_native_address(kernel) for kernel in kernels]
+    addresses = native_addresses(path)
     sized = size_lines(path.graph)
-    if sized is None or None in addresses or not _supported():
+    if sized is None or addresses is None:
         return checked, source
-    writer = _Writer(path, [address or 0 for address in addresses])
+    writer = _Writer(path, addresses)
     writer.write(checked, sized)
-    engine, address = writer.load_module("call", PARAMETERS)
-    definition = MethodDefinition(path.graph.name.encode(), address, VECTORCALL | KEYWORDS, None)
+    return builtin(writer, path.graph.name, PARAMETERS, VECTORCALL | KEYWORDS, path), source
+
+
+def builtin(code: Code, name: str, parameters: str, flags: int, *kept: Any) -> Callable[..., Any]:
+    """The builtin function of some code, which keeps objects alive."""
+    engine, address = code.load_module("call", parameters)
+    definition = MethodDefinition(name.encode(), address, flags, None)
     make: Any = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
-    return make(ctypes.addressof(definition), (engine, definition, writer.owned, path), None), source
+    function: Callable[..., Any] = make(ctypes.addressof(definition), (engine, definition, code.owned, kept), None)
+    return function
+
+
+def native_addresses(path: CallPath) -> list[int] | None:
+    """The addresses of the machine code of all kernels; None where there is none that can be called from here."""
+    found = [_native_address(kernel) for kernel in [path.kernel, *(stage.kernel for stage in path.stages)]]
+    known = [address for address in found if address is not None]
+    return known if _supported() and len(known) == len(found) else None
 
 
 def _supported() -> bool:
@@ -64,8 +77,11 @@ def _supported() -> bool:
     return sys.implementation.name == "cpython" and not free and ctypes.sizeof(ctypes.c_void_p) == 8
 
 
-def _native_address(kernel: Kernel) -> int | None:
-    """The address of what Numba compiled, without its wrapper; None where Numba is switched off."""
+def _native_address(kernel: AnyKernel) -> int | None:
+    """The address of what was translated, or of what Numba compiled without its wrapper; None without either."""
+    address = getattr(kernel, "address", None)
+    if address is not None:
+        return int(address)
     overloads = getattr(kernel.function, "overloads", None)
     if overloads is None:
         return None
@@ -81,15 +97,59 @@ def _numpy_function(place: int) -> int:
     return int(ctypes.cast(get(capsule, None), ctypes.POINTER(ctypes.c_void_p))[place] or 0)
 
 
-class _Writer(Code):
+class KernelCalls(Code):
+    """Code that calls kernels.
+
+    Arguments:
+        kernels: their addresses.
+    """
+
+    def __init__(self, kernels: list[int]) -> None:
+        super().__init__()
+        self.kernels = kernels
+        self.given: list[str] = []
+
+    def flat(self, data: str, dtype: str, extents: list[str]) -> str:
+        """An array as Numba passes it: owner, parent, elements, bytes of each, memory, lengths, strides."""
+        item = np.dtype(dtype).itemsize
+        steps = [str(item)]
+        for extent in reversed(extents):
+            steps.insert(0, self.new(f"mul i64 {steps[0]}, {extent}"))
+        count = self.new(f"udiv i64 {steps[0]}, {item}")
+        numbers = ", ".join(f"i64 {number}" for number in [*extents, *steps[1:]])
+        return f"ptr null, ptr null, i64 {count}, i64 {item}, ptr {data}, {numbers}"
+
+    def run(self, number: int, arrays: Sequence[NDArray[Any]], record: str, outputs: list[str]) -> tuple[str, str]:
+        """Call a kernel on constant arrays with other threads running: its status, and where its scalars are."""
+        constants = []
+        for place, array in enumerate(arrays):
+            data = self.known(f"constant_{number}_{place}", array.ctypes.data)
+            constants.append(self.flat(data, array.dtype.name, [str(length) for length in array.shape]))
+        returned, failure = self.local(record), self.local("ptr")
+        thread = self.python("PyEval_SaveThread", "ptr")
+        status = self.call(
+            self.known(f"kernel_{number}", self.kernels[number]), "i32", f"ptr {returned}", f"ptr {failure}",
+            *self.given, *constants, *outputs,
+        )  # fmt: skip
+        self.python("PyEval_RestoreThread", "void", f"ptr {thread}")
+        return status, returned
+
+
+    def new_scalar(self, place: str, dtype: str) -> str:
+        """NumPy's scalar of a number in memory."""
+        return self.call(
+            self.known("new_scalar", _numpy_function(NEW_SCALAR)), "ptr",
+            f"ptr {place}", f"ptr {self.object(f'as_{dtype}', np.dtype(dtype))}", "ptr null",
+        )  # fmt: skip
+
+
+class _Writer(KernelCalls):
     """Writes the function of a call path."""
 
     def __init__(self, path: CallPath, kernels: list[int]) -> None:
-        super().__init__()
+        super().__init__(kernels)
         self.path = path
-        self.kernels = kernels
         self.bound: dict[str, Extent] = local_sizes(path.graph.size_names)
-        self.given: list[str] = []
         self.handed: set[str] = set()
         self.arrays = {name: kind for name, kind in path.output_types.items() if kind.rank}
 
@@ -114,7 +174,7 @@ class _Writer(Code):
             extents = [self.variables[length] for length in sized.lengths[name]]
             self.given[names.index(name)] = self.flat(data, kind.dtype, extents)
         for number, stage in enumerate(self.path.stages, start=1):
-            status, returned = self.run(number, stage.kernel, _record(["bool"]), [])
+            status, returned = self.run(number, stage.kernel.constants, record_type(["bool"]), [])
             self.check(self.new(f"icmp eq i32 {status}, 0"))
             self.check(self.new(f"icmp eq i8 {self.load('i8', returned, 0)}, 0"))
         self.finish(out, [(data, kind, sized.lengths[name]) for data, kind, name in places])
@@ -133,14 +193,12 @@ class _Writer(Code):
             memory[name] = self.flat(self.load("ptr", made[name], DATA), kind.dtype, lengths[name])
         kernel = self.path.kernel
         dtypes = [self.path.output_types[name].dtype for name in kernel.generated.scalars]
-        status, returned = self.run(0, kernel, _record(dtypes), [memory[name] for name in kernel.generated.arrays])
+        outputs = [memory[name] for name in kernel.generated.arrays]
+        status, returned = self.run(0, kernel.constants, record_type(dtypes), outputs)
         self.unless_failed(status, list(made.values()))
         for place, (name, dtype) in enumerate(zip(kernel.generated.scalars, dtypes, strict=True)):
-            value = self.new(f"getelementptr {_record(dtypes)}, ptr {returned}, i32 0, i32 {place}")
-            made[name] = self.call(
-                self.known("new_scalar", _numpy_function(NEW_SCALAR)), "ptr",
-                f"ptr {value}", f"ptr {self.object(f'as_{dtype}', np.dtype(dtype))}", "ptr null",
-            )  # fmt: skip
+            value = self.new(f"getelementptr {record_type(dtypes)}, ptr {returned}, i32 0, i32 {place}")
+            made[name] = self.new_scalar(value, dtype)
         packed = self.pack(self.path.packing, made)
         for name in made.keys() - self.handed:
             self.python("Py_DecRef", "void", f"ptr {made[name]}")
@@ -310,32 +368,7 @@ class _Writer(Code):
             self.python("PyTuple_SetItem", "i32", f"ptr {result}", f"i64 {place}", f"ptr {part}")
         return result
 
-    # ------------------------------------------------------------------ kernels
-
-    def flat(self, data: str, dtype: str, extents: list[str]) -> str:
-        """An array as Numba passes it: owner, parent, elements, bytes of each, memory, lengths, strides."""
-        item = np.dtype(dtype).itemsize
-        steps = [str(item)]
-        for extent in reversed(extents):
-            steps.insert(0, self.new(f"mul i64 {steps[0]}, {extent}"))
-        count = self.new(f"udiv i64 {steps[0]}, {item}")
-        numbers = ", ".join(f"i64 {number}" for number in [*extents, *steps[1:]])
-        return f"ptr null, ptr null, i64 {count}, i64 {item}, ptr {data}, {numbers}"
-
-    def run(self, number: int, kernel: Kernel, record: str, outputs: list[str]) -> tuple[str, str]:
-        """Call a kernel with other threads running: its status, and where its scalars are."""
-        constants = []
-        for place, array in enumerate(kernel.constants):
-            data = self.known(f"constant_{number}_{place}", array.ctypes.data)
-            constants.append(self.flat(data, array.dtype.name, [str(length) for length in array.shape]))
-        returned, failure = self.local(record), self.local("ptr")
-        thread = self.python("PyEval_SaveThread", "ptr")
-        status = self.call(
-            self.known(f"kernel_{number}", self.kernels[number]), "i32", f"ptr {returned}", f"ptr {failure}",
-            *self.given, *constants, *outputs,
-        )  # fmt: skip
-        self.python("PyEval_RestoreThread", "void", f"ptr {thread}")
-        return status, returned
+    # ------------------------------------------------------------------ the kernel's status
 
     def unless_failed(self, status: str, made: list[str]) -> None:
         """Leave by `slow`, which fails once more and says how, unless the status of the kernel is good."""
@@ -347,6 +380,6 @@ class _Writer(Code):
         self.lines += ["br label %slow", f"{good}:"]
 
 
-def _record(dtypes: Sequence[str]) -> str:
+def record_type(dtypes: Sequence[str]) -> str:
     """The LLVM type of what a kernel returns: its scalars side by side."""
     return f"{{{', '.join(KINDS[dtype] for dtype in dtypes)}}}" if dtypes else "ptr"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from graphad.emit.call import Kernel
+from graphad.emit.call import AnyKernel, Kernel
 from graphad.emit.instructions import is_compiled, is_loaded, kernel
 from graphad.emit.source import Generated
 from graphad.emit.stepwise import Stepwise
@@ -51,6 +51,6 @@ def _kernel(graph: Graph, run: Tape | Stepwise) -> Kernel:
     return Kernel(run, run, (), generated, __name__)
 
 
-def runner(kernel_: Kernel) -> str:
+def runner(kernel_: AnyKernel) -> str:
     """What runs a kernel that is not compiled, in words."""
     return "NumPy, node by node" if isinstance(kernel_.function, Stepwise) else "the tape, instruction by instruction"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from graphad.emit import cache
-from graphad.emit.call import CallPath, Kernel
+from graphad.emit.call import AnyKernel, CallPath
 from graphad.emit.extents import local_sizes, requirement_conditions, solve_lines, text, tuple_text
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
@@ -183,12 +183,12 @@ def _imports(path: CallPath) -> Iterator[str]:
         yield _import(stage.kernel, f"outside{level}")
 
 
-def _import(kernel: Kernel, name: str) -> str:
+def _import(kernel: AnyKernel, name: str) -> str:
     constants = "".join(f", {c} as {name}_{c}" for c in kernel.generated.constants)
     return f"from {kernel.module} import {kernel.generated.kernel} as {name}{constants}"
 
 
-def _call(kernel: Kernel, name: str, inputs: list[str], outputs: list[str]) -> str:
+def _call(kernel: AnyKernel, name: str, inputs: list[str], outputs: list[str]) -> str:
     constants = [f"{name}_{c}" for c in kernel.generated.constants]
     return f"{name}({', '.join([*inputs, *constants, *outputs])})"
 

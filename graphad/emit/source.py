@@ -16,6 +16,7 @@ from graphad.emit.embed import merged
 from graphad.emit.lines import Function, Lines, reordered, starting
 from graphad.emit.nests import INDENT
 from graphad.emit.text import Names, Printer, argument_dtype, function_name
+from graphad.emit.values import Argument
 from graphad.emit.vecmath import FUNCTIONS, HEADER, source_of
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent, Size, linear, product
@@ -55,6 +56,10 @@ class Generated:
         scalars: outputs of rank 0, returned: nothing, one, or a tuple.
         slots: the parts of the scratch memory that the kernel keeps.
         nests: which loops run in several threads and why others do not; nothing for one thread.
+        body: the text of the kernel.
+        arguments: dtypes and ranks of what the kernel takes.
+        returned: dtypes of what it returns.
+        values: the arrays that are its constants.
     """
 
     source: str
@@ -66,6 +71,10 @@ class Generated:
     scalars: tuple[str, ...]
     slots: tuple[Slot, ...] = ()
     nests: tuple[Parallel | Serial, ...] = ()
+    body: str = ""
+    arguments: tuple[Argument, ...] = ()
+    returned: tuple[str, ...] = ()
+    values: tuple[NDArray[Any], ...] = ()
 
 
 def generate(graph: Graph, threads: int = 1) -> Generated:
@@ -126,7 +135,8 @@ class Writer:
         if self.straight:
             parts.append(straight.definitions(self.straight) + "\n")
         parts.extend("\n" + text + "\n" for text in self.lines.nests.functions())
-        parts.append("\n" + self._kernel() + "\n\n" + self._public())
+        body = self._kernel()
+        parts.append("\n" + body + "\n\n" + self._public())
         return Generated(
             source="".join(parts),
             function=self.function,
@@ -137,6 +147,13 @@ class Writer:
             scalars=tuple(v.name for v in self.scalars),
             slots=self.plan.slots,
             nests=self.plan.nests,
+            body=body,
+            arguments=tuple(
+                Argument(v.dtype, len(v.shape))
+                for v in [*self.program.inputs, *(v for v, _ in self.program.constants), *self.arrays]
+            ),
+            returned=tuple(v.dtype for v in self.scalars),
+            values=tuple(np.ascontiguousarray(array) for _, array in self.program.constants),
         )
 
     def _header(self) -> str:

@@ -18,7 +18,7 @@ FIRST_TAPE = 16
 # -- into modules
 
 
-@njit("int64(int64, int64)", error_model="numpy", nogil=True, cache=True)
+@njit(error_model="numpy", nogil=True, cache=True)
 def _stretch(steps: int, snapshots: int) -> int:
     """How far to run before the next state is stored, of `steps` to be reversed (Griewank and Walther, 2000)."""
     if snapshots <= 1:

@@ -149,16 +149,18 @@ class _Operation(extending._Intrinsic):  # type: ignore[misc]
         return self.function(*operands)
 
 
-def _operation(kind_of: Callable[..., Any]) -> Callable[[Any], Any]:
-    """A decorator for functions of numbers of one type, which `kind_of` finds from the types of the arguments."""
+def _operation(dtype: str) -> Callable[[Any], Any]:
+    """A decorator for functions of numbers of a dtype; "" for that of the first argument."""
 
     def decorate(function: Any) -> Any:
+        def written(module: Any, args: Any) -> Any:
+            return _written(module, function, f"graphad_{function.__name__}_{args[0].type}", args)
+
         def define(typing_context: Any, *kinds: Any) -> Any:
-            kind = kind_of(*kinds)
-            name = f"graphad_{function.__name__}_{kind}"
+            kind = getattr(types, dtype) if dtype else kinds[0]
 
             def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-                return builder.call(_written(builder.module, function, name, args), args)
+                return builder.call(written(builder.module, args), args)
 
             return kind(*[kind] * len(kinds)), generate
 
@@ -167,12 +169,12 @@ def _operation(kind_of: Callable[..., Any]) -> Callable[[Any], Any]:
         define.__signature__ = own.replace(parameters=[first, *own.parameters.values()])  # type: ignore[attr-defined]
         operation = _Operation(function.__name__, define)
         operation._register()
-        operation.function = function
+        operation.function, operation.written, operation.dtype = function, written, dtype
         return operation
 
     return decorate
 
 
-elementary = _operation(lambda *kinds: types.float64)
-elementary_f32 = _operation(lambda *kinds: types.float32)
-elementary_of_any = _operation(lambda *kinds: kinds[0])
+elementary = _operation("float64")
+elementary_f32 = _operation("float32")
+elementary_of_any = _operation("")

@@ -1,0 +1,207 @@
+"""Kernels as machine code without Numba: translated, optimised, kept in the cache folder, loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from llvmlite import binding  # type: ignore[import-untyped]
+
+from graphad.emit import cache as modules
+from graphad.emit import translate, translate_calls, values
+from graphad.emit.direct import (
+    DATA,
+    KINDS,
+    LENGTHS,
+    NO_VALUE,
+    PARAMETERS,
+    VECTORCALL,
+    KernelCalls,
+    builtin,
+    record_type,
+)
+from graphad.emit.source import Generated
+from graphad.emit.translate_calls import GEMM
+from graphad.emit.values import UntranslatedError
+
+ENTRY = "kernel"
+MEMORY = {"graphad_allocate": "PyMem_RawMalloc", "graphad_release": "PyMem_RawFree"}
+
+
+@dataclass(frozen=True)
+class TranslatedKernel:
+    """A kernel that was translated; Numba compiles the same text once somebody asks for what only Numba has.
+
+    Arguments:
+        generated: the module of which it is the kernel.
+        address: of the machine code, which is called as Numba's is.
+        owner: keeps the code in memory.
+    """
+
+    generated: Generated
+    address: int
+    owner: Any
+
+    @property
+    def constants(self) -> tuple[Any, ...]:
+        """The arrays that are passed after the inputs."""
+        return self.generated.values
+
+    @cached_property
+    def _module(self) -> Any:
+        return modules.load(self.generated.source)
+
+    @property
+    def module(self) -> str:
+        """The name of Numba's module."""
+        return str(self._module.__name__)
+
+    @property
+    def function(self) -> Any:
+        """Numba's function."""
+        return getattr(self._module, self.generated.kernel)
+
+    @cached_property
+    def entry(self) -> Any:
+        """The kernel for Python: `entry(*inputs, *constants, *array outputs) -> scalar outputs`, nothing checked."""
+        writer = _Entry([self.address])
+        writer.write(self.generated)
+        return builtin(writer, self.generated.kernel, PARAMETERS, VECTORCALL, self.owner)
+
+    def scalars_of(self, returned: Any) -> dict[str, Any]:
+        """The scalar outputs by name, from what the kernel returned."""
+        names = self.generated.scalars
+        return dict(zip(names, returned if len(names) > 1 else (returned,), strict=True)) if names else {}
+
+
+class _Entry(KernelCalls):
+    """Writes the function that takes every argument for what it should be."""
+
+    def write(self, generated: Generated) -> None:
+        """All lines."""
+        for place, argument in enumerate(generated.arguments):
+            value = self.load("ptr", "%given", 8 * place)
+            if not argument.rank:
+                self.given.append(f"{KINDS[argument.dtype]} {self.number(value, argument.dtype)}")
+                continue
+            lengths = self.load("ptr", value, LENGTHS)
+            extents = [self.load("i64", lengths, 8 * axis) for axis in range(argument.rank)]
+            self.given.append(self.flat(self.load("ptr", value, DATA), argument.dtype, extents))
+        status, returned = self.run(0, [], record_type(generated.returned), [])
+        right = [self.new(f"icmp eq i32 {status}, {wanted}") for wanted in (0, NO_VALUE)]
+        self.check(self.new(f"or i1 {right[0]}, {right[1]}"))
+        self.lines.append(f"ret ptr {self.result(generated.returned, returned)}")
+        self.lines.append("slow:")
+        failed = self.python("PyErr_NoMemory", "ptr")
+        self.lines.append(f"ret ptr {failed}")
+
+    def number(self, value: str, dtype: str) -> str:
+        """The number in an object."""
+        if dtype == "bool":
+            return self.new(f"trunc i32 {self.python('PyObject_IsTrue', 'i32', f'ptr {value}')} to i8")
+        if dtype.startswith("int"):
+            whole = self.python("PyLong_AsLongLong", "i64", f"ptr {value}")
+            return whole if dtype == "int64" else self.new(f"trunc i64 {whole} to i32")
+        number = self.python("PyFloat_AsDouble", "double", f"ptr {value}")
+        return number if dtype == "float64" else self.new(f"fptrunc double {number} to float")
+
+    def result(self, dtypes: Sequence[str], returned: str) -> str:
+        """None, a number, or a tuple of numbers."""
+        record = record_type(dtypes)
+        places = [self.new(f"getelementptr {record}, ptr {returned}, i32 0, i32 {k}") for k in range(len(dtypes))]
+        parts = [self.new_scalar(place, dtype) for place, dtype in zip(places, dtypes, strict=True)]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            none = self.object("None", None)
+            self.python("Py_IncRef", "void", f"ptr {none}")
+            return none
+        whole = self.python("PyTuple_New", "ptr", f"i64 {len(parts)}")
+        for place, part in enumerate(parts):
+            self.python("PyTuple_SetItem", "i32", f"ptr {whole}", f"i64 {place}", f"ptr {part}")
+        return whole
+
+
+def translated_kernel(generated: Generated) -> TranslatedKernel | None:
+    """The kernel of a module; None where its text has something that only Numba understands."""
+    try:
+        code = modules.kept(_key(generated), lambda: _compiled(generated))
+    except UntranslatedError:
+        return None
+    needs, _, code = code.partition(b"\n")
+    for name in json.loads(needs):
+        binding.add_symbol(name, _address(name))
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), _machine())
+    engine.add_object_file(binding.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return TranslatedKernel(generated, int(engine.get_function_address(ENTRY)), engine)
+
+
+def is_kept(generated: Generated) -> bool:
+    """Whether the machine code of a module's kernel is in the cache folder."""
+    return modules.keeps(_key(generated))
+
+
+@cache
+def _fingerprint() -> str:
+    """What the code of a text depends on besides: this translator and the processor."""
+    files = [translate.__file__, translate_calls.__file__, values.__file__, __file__]
+    text = "".join(hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in files)
+    return f"{text} {binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}"
+
+
+def _key(generated: Generated) -> str:
+    # The whole module's text: the vector mathematics in it belongs to the kernel.
+    return "\0".join(("translated kernel", _fingerprint(), generated.source))
+
+
+def _machine() -> Any:
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    features = binding.get_host_cpu_features().flatten()
+    return binding.Target.from_default_triple().create_target_machine(
+        cpu=binding.get_host_cpu_name(), features=features, opt=3, reloc="default", codemodel="jitdefault", jit=True
+    )
+
+
+def _compiled(generated: Generated) -> bytes:
+    """What the code needs from elsewhere, as a line, and the object code."""
+    module = translate.translate(ENTRY, generated.body, generated.arguments, generated.returned)
+    needs = json.dumps([name for name in (*MEMORY, *GEMM.values()) if name in module.globals])
+    machine = _machine()
+    parsed = binding.parse_assembly(str(module))
+    parsed.triple, parsed.data_layout = machine.triple, str(machine.target_data)
+    parsed.verify()
+    options = binding.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = True
+    builder = binding.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(parsed, builder)
+    return needs.encode() + b"\n" + bytes(machine.emit_object(parsed))
+
+
+def _address(name: str) -> int:
+    """Where a function lies that kernels call."""
+    if name in MEMORY:
+        return ctypes.cast(getattr(ctypes.pythonapi, MEMORY[name]), ctypes.c_void_p).value or 0
+    return _blas(name)
+
+
+@cache
+def _blas(name: str) -> int:
+    """The address of one of the functions of SciPy's BLAS."""
+    # Imported where there are products: that takes as long as compiling.
+    from scipy.linalg import cython_blas
+
+    table: Any = cython_blas.__pyx_capi__
+    capsule = table[name.removeprefix("graphad_")]
+    signature: Any = ctypes.pythonapi.PyCapsule_GetName
+    signature.restype, signature.argtypes = ctypes.c_char_p, [ctypes.py_object]
+    get: Any = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    return int(get(capsule, signature(capsule)))

@@ -1,0 +1,125 @@
+"""Numbers and arrays while a kernel is translated: their kinds, conversions and operators, by Numba's rules."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any, NamedTuple
+
+from llvmlite import ir  # type: ignore[import-untyped]
+
+SIZE = ir.IntType(64)
+FLAGS = ("arcp", "contract", "nsz")
+FLOATS = ("float32", "float64")
+INSTRUCTIONS = {"add": ("fadd", "add"), "sub": ("fsub", "sub"), "mul": ("fmul", "mul"), "div": ("fdiv", ""),
+                "and": ("", "and_"), "or": ("", "or_"), "xor": ("", "xor")}  # fmt: skip
+
+
+class UntranslatedError(Exception):
+    """Something that is no part of the kernels' language."""
+
+
+class Kind(NamedTuple):
+    """The LLVM types of a number in a register and in memory."""
+
+    register: Any
+    memory: Any
+
+
+class Argument(NamedTuple):
+    """What a kernel takes: a number where the rank is 0, else a C-ordered array."""
+
+    dtype: str
+    rank: int
+
+
+class Scalar(NamedTuple):
+    """A number, of one of graphad's dtypes."""
+
+    kind: str
+    value: Any
+
+
+class Array(NamedTuple):
+    """A C-ordered array: the address of its first element, and its lengths."""
+
+    dtype: str
+    data: Any
+    shape: tuple[Any, ...]
+
+
+KINDS = {
+    "bool": Kind(ir.IntType(1), ir.IntType(8)), "int32": Kind(ir.IntType(32), ir.IntType(32)),
+    "int64": Kind(SIZE, SIZE), "float32": Kind(ir.FloatType(), ir.FloatType()),
+    "float64": Kind(ir.DoubleType(), ir.DoubleType()),
+}  # fmt: skip
+
+
+def is_float(kind: str) -> bool:
+    """Whether numbers of a kind are floats."""
+    return kind in FLOATS
+
+
+def constant(number: bool | int | float) -> Scalar:
+    """A Python number."""
+    kind = {bool: "bool", int: "int64", float: "float64"}[type(number)]
+    return Scalar(kind, ir.Constant(KINDS[kind].register, number))
+
+
+def common(left: str, right: str) -> str:
+    """The kind in which two numbers are combined: integers in int64, a float with an integer in float64."""
+    if is_float(left) or is_float(right):
+        return left if left == right else "float64"
+    return "bool" if left == right == "bool" else "int64"
+
+
+def cast(builder: Any, number: Scalar, kind: str) -> Any:
+    """The LLVM value of a number in another kind."""
+    own, value = number
+    register = KINDS[kind].register
+    if own == kind:
+        return value
+    if kind == "bool":
+        zero = ir.Constant(value.type, 0)
+        return builder.fcmp_unordered("!=", value, zero) if is_float(own) else builder.icmp_signed("!=", value, zero)
+    if is_float(kind):
+        if is_float(own):
+            return (builder.fpext if kind == "float64" else builder.fptrunc)(value, register)
+        return (builder.uitofp if own == "bool" else builder.sitofp)(value, register)
+    if is_float(own):
+        return builder.fptosi(value, register)
+    if own == "bool":
+        return builder.zext(value, register)
+    return (builder.sext if kind == "int64" else builder.trunc)(value, register)
+
+
+def operated(builder: Any, operation: str, left: Scalar, right: Scalar) -> Scalar:
+    """An arithmetical operation on two numbers."""
+    kind = common(left.kind, right.kind)
+    if kind == "bool" and operation not in ("and", "or", "xor"):
+        kind = "int64"
+    if operation == "div" and not is_float(kind):
+        kind = "float64"
+    real, whole = INSTRUCTIONS[operation]
+    values = [cast(builder, number, kind) for number in (left, right)]
+    if is_float(kind):
+        if not real:
+            raise UntranslatedError(f"{operation} of floats")
+        return Scalar(kind, getattr(builder, real)(*values, flags=FLAGS))
+    return Scalar(kind, getattr(builder, whole)(*values))
+
+
+def compared(builder: Any, symbol: str, left: Scalar, right: Scalar) -> Scalar:
+    """The comparison of two numbers."""
+    kind = common(left.kind, right.kind)
+    values = [cast(builder, number, kind) for number in (left, right)]
+    if is_float(kind):
+        compare = builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered
+        return Scalar("bool", compare(symbol, *values, flags=FLAGS))
+    compare = builder.icmp_unsigned if kind == "bool" else builder.icmp_signed
+    return Scalar("bool", compare(symbol, *values))
+
+
+def definition_of(text: str, name: str = "") -> ast.FunctionDef:
+    """The definition of a function in a text; the first where no name is given."""
+    found = [d for d in ast.parse(text).body if isinstance(d, ast.FunctionDef) and d.name.startswith(name)]
+    return found[0]

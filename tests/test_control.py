@@ -40,7 +40,8 @@ def test_one_compilation_serves_all_lengths(name: str) -> None:
 
 def test_float32() -> None:
     graph, arguments = decay("float32")
-    given = {name: np.asarray(value, np.float32) for name, value in arguments.items()}
+    # Small numbers: exponentials of exponentials would enlarge the last digit without bound.
+    given = {name: np.asarray(0.3 * value, np.float32) for name, value in arguments.items()}
     wanted, got = interpret(graph, **given), ga.compile(graph)(**given)
     for key, value in wanted.items():
         assert getattr(got, key).dtype == np.float32

@@ -42,7 +42,7 @@ def anneal(
     work = tuple(np.empty_like(s) for s in sets)
     refined = rule == "refined"
     best = np.array(start, dtype=np.int64)
-    best_count = int(_count(best, sets, work, refined, np.iinfo(np.int64).max))
+    best_count = int(_count(best, sets, work, refined, np.inf))
     generator = np.random.default_rng(seed)
     moves = SWEEPS * len(best)
     nothing = np.empty((0, 4))
@@ -135,8 +135,11 @@ def _eliminate(v: Any, before: Any, after: Any, unit: Any, variable: Any, refine
 @njit(cache=True, nogil=True)
 def _count(order: Any, sets: Any, work: Any, refined: Any, limit: Any) -> Any:
     """The multiplications of an order, or more than `limit` where it has more."""
+    # Assigning whole arrays would take Numba three seconds to compile.
     for k in range(4):
-        work[k][:] = sets[k]
+        for v in range(work[k].shape[0]):
+            for w in range(work[k].shape[1]):
+                work[k][v, w] = sets[k][v, w]
     total = 0
     for v in order:
         total += _eliminate(v, work[0], work[1], work[2], work[3], refined)
@@ -178,7 +181,8 @@ def _moves(
             value = total
             if total < best_count:
                 best_count = total
-                best[:] = order
+                for k in range(size):
+                    best[k] = order[k]
         else:
             _move(order, to, origin)
         temperature *= cooling

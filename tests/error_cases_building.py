@@ -91,6 +91,26 @@ def integer_output() -> object:
     return ga.grad(g, of="position")
 
 
+@case(
+    DERIVATIVES, "Points that depend on each other", ga.DifferentiationError,
+    "leave out `batch`, or name the axis whose points are independent.",
+)  # fmt: skip
+def dependent_points() -> object:
+    """`batch` asks for the Jacobian of each point by itself, and a point needs a sum over all."""
+    g = ga.Graph("shares")
+    x = g.input("x", shape=("n", 2))
+    g.output("y", x / x.sum(axis=0))
+    return ga.jacobian(g, batch="n")
+
+
+@case(DERIVATIVES, "An unknown order of modes", ga.ArgumentError, "name one of the orders, or none.")
+def unknown_nesting() -> object:
+    """Second derivatives take two modes, one over the other."""
+    g, x = small()
+    g.output("y", (x * x).sum())
+    return ga.hvp(g, mode="forward")
+
+
 @case(DERIVATIVES, "A wrong number of threads", ga.ArgumentError, "pass the number of threads that a call may use.")
 def wrong_threads() -> object:
     """A call uses at least the thread that makes it."""

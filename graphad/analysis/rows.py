@@ -194,7 +194,9 @@ class _Taker:
 
     def _source(self, node_id: int, axis: int | None, origin: int | None) -> tuple[int, int | None]:
         node = self.graph.nodes[node_id]
-        name = str(node.param("name")) if node.op == "input" and origin is not None else f"row{len(self.row.nodes)}"
+        name = f"row{len(self.row.nodes)}"
+        if origin is not None:
+            name = str(self.graph.nodes[origin].param("name")) + ("" if origin == node_id else "_row")
         while name in self.row.inputs or (name in self.graph.inputs and origin != self.graph.inputs[name]):
             name += "_"
         shape = node.type.shape if axis is None else node.type.shape[:axis] + node.type.shape[axis + 1 :]

@@ -104,10 +104,10 @@ def _stacked(
 
 
 def _decision(graph: Graph, orders: Sequence[Candidate], wrt: Sequence[str], of: Sequence[str]) -> Decision:
-    options = tuple(Alternative(c.name, f"{c.raw} of all kinds", c.refined, UNIT) for c in orders)
+    options = tuple(Alternative(c.name, f"{c.raw} with the free ones", c.refined, UNIT) for c in orders)
     best = orders[0]
     same = [c.name for c in orders[1:] if c.refined == best.refined]
-    reason = f"fewest {UNIT}: {best.refined}, without those by 1 and of constants"
+    reason = f"fewest {UNIT}: {best.refined} (those by 1 and of two constants are free)"
     if same:
         reason += f"; {', '.join(same)} {'needs' if len(same) == 1 else 'need'} as many"
     subject = f"d({', '.join(of)})/d({', '.join(wrt)})"

@@ -15,7 +15,7 @@ from graphad.ir.variable import Variable
 from graphad.plan.cuts import check_dependence
 from graphad.plan.eliminate import eliminated_jacobian
 from graphad.plan.maps import batched_rows, find_rows, place, scattered
-from graphad.plan.modes import Decision, Mode, Plan, choose_mode, differentiated
+from graphad.plan.modes import Decision, Mode, Plan, choose_mode, differentiated, elements
 from graphad.plan.placed import placed_jacobian
 from graphad.plan.segments import Compositions, composed_jacobian, decisions
 
@@ -131,7 +131,8 @@ def _local(
         blocks |= {(o, k): found[f"d{o}_d{k}"] for o in outputs for k in keys}
         subject, reason = f"rows of {', '.join(outputs)}", "each row depends on its own row of the inputs"
         part = differentiated(graph, wrt, outputs)
-        decided.append(Decision(subject, f"{rows.size} rows", (), reason, "", part))
+        ends = elements(graph, [graph.inputs[n] for n in wrt]), elements(graph, [graph.outputs[n] for n in outputs])
+        decided.append(Decision(subject, f"{rows.size} rows", (), reason, "", part, *ends))
         decided += [
             replace(d, subject=f"one row, {d.subject}", within=d.within or inner.graph) for d in inner.decisions
         ]

@@ -103,7 +103,8 @@ def _cheapest(
     if mode is not None:
         if mode not in makers:
             expected = ", ".join(f'"{name}"' for name in makers) + " or None"
-            raise ArgumentError(describe(f"mode={mode!r}", expected=expected))
+            fix = "name one of these, or leave out `mode`"
+            raise ArgumentError(describe(f"mode={mode!r}", expected=expected, fix=fix))
         return makers[mode](), record(mode, (), f"mode={mode!r} was asked for")
     if len(graph.nodes) > LARGEST:
         return makers[USUAL](), record(USUAL, (), f"more than {LARGEST} nodes: other orders are not counted")

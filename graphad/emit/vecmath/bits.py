@@ -156,6 +156,20 @@ def _power_of_two_f32(n: Any) -> Any:
     return _Number(builder, builder.bitcast(builder.shl(word, ir.Constant(ir.IntType(32), 23)), _SINGLE))
 
 
+def _split_f32(x: Any) -> tuple[Any, Any]:
+    """E and f with x = 2^e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for a finite float32 x > 0."""
+    builder, word = x.builder, ir.IntType(32)
+    low, places, half_root = ir.Constant(_SINGLE, 2.0**-126), ir.Constant(word, 23), ir.Constant(word, 0x3F3504F3)
+    subnormal = builder.fcmp_ordered("<", x.value, low)
+    scaled = builder.select(subnormal, builder.fmul(x.value, ir.Constant(_SINGLE, 2.0**23)), x.value)
+    word_of = builder.add(builder.bitcast(scaled, word), ir.Constant(word, 0x3F800000 - 0x3F3504F3))
+    bias = builder.select(subnormal, ir.Constant(word, 150), ir.Constant(word, 127))
+    exponent = builder.sitofp(builder.sub(builder.lshr(word_of, places), bias), _SINGLE)
+    fraction = builder.add(builder.and_(word_of, ir.Constant(word, 0x7FFFFF)), half_root)
+    rest = builder.fsub(builder.bitcast(fraction, _SINGLE), ir.Constant(_SINGLE, 1.0))
+    return _Number(builder, exponent), _Number(builder, rest)
+
+
 def _wide(x: Any) -> Any:
     """A float32 as a float64."""
     return _converted("fpext", _DOUBLE, x)

@@ -26,6 +26,7 @@ from graphad.emit.vecmath.bits import (
     _rint,
     _select,
     _shift_right,
+    _split_f32,
     _sqrt,
     _trunc,
     _wide,
@@ -71,6 +72,20 @@ EXP_SHORT = (
 )
 LN2_F32 = 0.693147182464599609375
 LN2_F32_LOW = -1.904654299957767e-09
+# log(1 + f) = f - f^2/2 + f^3 p(f) for sqrt(1/2) <= 1 + f < sqrt(2): error 2^-30 of the logarithm, for float32.
+LOG_F32 = (
+    0.33333312607977567,
+    -0.2500000954280187,
+    0.20002118315977796,
+    -0.16667998927080707,
+    0.1421956240172661,
+    -0.12405538823227337,
+    0.11888034112484874,
+    -0.11675908205840092,
+    0.06747248566348055,
+)
+LN2_HEAD_F32 = 0.693359375  # of few bits: its products with exponents are exact
+LN2_TAIL_F32 = -0.00021219444005469057
 # log((1+s)/(1-s)) = 2s + s z p(z), z = s^2, |s| <= 0.1716: error 2^-37 of the logarithm.
 LOG_SHORT = (
     0.6666666564500033,
@@ -216,9 +231,11 @@ def _log_short(x: float, below: float) -> float:
 
 @elementary_f32
 def log_f32(x: float) -> float:
-    """`log` of a float32."""
-    wide = _wide(x)
-    return _narrow(_log_limits(wide, _log_short(wide, wide - 1.0)))
+    """`log` of a float32, in float32."""
+    e, f = _split_f32(x)
+    square = f * f
+    tail = _fma(square * f, _polynomial(f, LOG_F32), _fma(e, LN2_TAIL_F32, 0.0))
+    return _log_limits(x, _fma(e, LN2_HEAD_F32, f + _fma(square, -0.5, tail)))
 
 
 @elementary_f32

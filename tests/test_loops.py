@@ -285,6 +285,17 @@ def test_single_elements_are_added_behind_the_sum_that_fills() -> None:
         np.testing.assert_allclose(unjitted(graph)(**arrays)[name], value, rtol=1e-12)
 
 
+def test_what_is_read_in_the_same_loop_is_complete() -> None:
+    g = ga.Graph("complete")
+    c, i = g.input("c", "n"), g.input("i", "k", dtype="int64")
+    total = 1.0 + (0.0 * c).at[i].add(1.0)
+    g.output("d", np.zeros_like(c).at[i].add(1.0) + c)
+    g.output("e", np.sin(total) + np.sin(np.zeros_like(c).at[i].add(1.0) + c))
+    arrays = {"c": RANDOM.normal(size=4), "i": np.array([0, 2, 2])}
+    for name, value in interpret(g, **arrays).items():
+        np.testing.assert_allclose(unjitted(g)(**arrays)[name], value, rtol=1e-13)
+
+
 def test_parts_that_do_not_change_are_a_choice_by_position() -> None:
     """Three parts along the axis of a running product; none of them is stored."""
     g = ga.Graph("parts")

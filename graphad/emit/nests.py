@@ -15,7 +15,8 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from graphad.loops.ir import Loop, Statement, Var, walk
+from graphad.emit.text import literal
+from graphad.loops.ir import NEUTRAL, Loop, Statement, Var, walk
 from graphad.loops.parallel import LEAST_WORK, Parallel
 
 if TYPE_CHECKING:
@@ -62,14 +63,20 @@ class Nests:
         for var, copies in nest.private:
             lines += [f"{piece} = {own}" for piece, own in self._pieces(var, copies, block)]
         for var, copies in nest.totals:
+            value = self._neutral(nest, var)
             if not self._in_memory(var):
-                lines += self.writer.first_values(var)
+                lines += [f"{piece} = {value}" for piece in self.printer.pieces(var)]
                 stored += [f"{own} = {piece}" for piece, own in self._pieces(var, copies, block)]
                 continue
             lines.append(f"if {block} > 0:")
             lines += [f"{INDENT}{piece} = {own}" for piece, own in self._pieces(var, copies, f"{block} - 1")]
-            lines += [INDENT + line for line in self.writer.first_values(var)]
+            lines += [f"{INDENT}_fill({piece}, {value})" for piece in self.printer.pieces(var)]
         return [*lines, *self.writer.lines([nest.loop], (self.first, self.last)), *stored]
+
+    def _neutral(self, nest: Parallel, var: Var) -> str:
+        """What a block starts from when it collects a variable, whatever that starts from itself."""
+        kind = next(s.kind for s, _ in walk([nest.loop]) if s.out.var is var)
+        return literal(NEUTRAL[kind](var.dtype), var.dtype)
 
     def _in_memory(self, var: Var) -> bool:
         return self.plan.storage[var].is_array

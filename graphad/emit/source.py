@@ -98,6 +98,7 @@ class Writer:
         called_for = {s.operation for s in self.statements if s.kind == "call"}
         parallel = any(isinstance(nest, Parallel) for nest in plan.nests)
         filled = any(one.storage[var].is_array for one in plan.everywhere() for var in starting(one.program))
+        filled |= any(plan.storage[v].is_array for n in plan.nests if isinstance(n, Parallel) for v, _ in n.totals)
         backwards = called_for & {"scan_adjoint", "while_adjoint"}
         parts = (
             (scratch, plan.slots), (filling, filled), (blas, "dot" in called_for), (sums, collected),

@@ -46,7 +46,8 @@ def _put_behind(body: Body, path: Path, axes: Axes, storage: dict[Var, Storage])
             continue
         for statement, inner in list(walk([item], path)):
             var = statement.out.var
-            if not (statement.accumulates and storage[var].is_array):
+            read = any(access.var is var for s, _ in walk([item]) for access in s.reads())
+            if read or not (statement.accumulates and storage[var].is_array):
                 continue
             if _covers(statement, inner, axes, storage[var]):
                 earlier = [x for x in body[: body.index(item)] if any(_touches(s, var) for s, _ in walk([x]))]

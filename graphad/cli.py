@@ -23,6 +23,7 @@ from graphad.report.draw import ENDINGS, LAYOUTS, in_a_folder, writable
 from graphad.report.operations import builder_rows, rows
 from graphad.report.progress import busy
 from graphad.report.tables import table
+from passes.pipeline import program_text
 
 DERIVATIVES: dict[str, Callable[..., CompiledFunction]] = {
     "value": api.compile,
@@ -205,7 +206,7 @@ def _explain(options: argparse.Namespace, console: Console) -> None:
         page.write_text(text, encoding="utf-8")
         _wrote(page, console)
         return
-    for part in (f"{function.plan.graph or function.graph}\n", text):
+    for part in (f"{program_text(function.plan.graph or function.graph)}\n", text):
         console.print(part, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -54,7 +54,7 @@ DEFAULT: tuple[Pass, ...] = (
     DeadCode(),
 )
 
-LINES = 400  # of a program in an error message
+LINES = 400  # of a program in a message
 
 
 class PassStatistics(NamedTuple):
@@ -139,10 +139,11 @@ def _signature(graph: Graph) -> tuple[str, list[tuple[str, TensorType]], list[tu
 
 
 def _failure(one: Pass, problem: str, before: Graph, after: Graph | None) -> PassError:
-    shown = f"{describe(f'pass `{one.name}` {problem}')}\n\nbefore:\n{_program(before)}"
-    return PassError(shown if after is None else f"{shown}\n\nafter:\n{_program(after)}")
+    shown = f"{describe(f'pass `{one.name}` {problem}')}\n\nbefore:\n{program_text(before)}"
+    return PassError(shown if after is None else f"{shown}\n\nafter:\n{program_text(after)}")
 
 
-def _program(graph: Graph) -> str:
+def program_text(graph: Graph) -> str:
+    """A graph as text, the first lines of a long one."""
     lines = to_text(graph).splitlines()
     return "\n".join(lines if len(lines) <= LINES else [*lines[:LINES], f"  ... {len(lines) - LINES} more lines"])

@@ -20,6 +20,7 @@ from test_drawing import bottleneck, chain
 import graphad as ga
 from graphad.plan.coloring import Coloring
 from graphad.report.drawing import family, graph_drawing
+from graphad.report.page import graph_page
 from graphad.report.patterns import pattern_svg
 from graphad.report.svg import svg
 from graphad.report.timeline import Held, live_bytes, scratch_arrays, timeline_svg
@@ -163,6 +164,14 @@ def test_a_large_pattern_is_drawn_in_blocks() -> None:
     diagonal = Sparsity((size, size), np.arange(size + 1), np.arange(size), "direct")
     assert len(pattern_svg("diagonal", diagonal)) < 10_000
     assert "M" not in pattern_svg("empty", Sparsity((0, 3), np.zeros(1, dtype=int), np.zeros(0, dtype=int), "direct"))
+
+
+def test_of_huge_graphs_the_page_knows_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphad.report.page.OPENABLE", 100)
+    drawn = data_of(graph_page(chain(100)))["canvases"][0]
+    assert list(drawn["nodes"]) == ["n0"]
+    assert sum(group["count"] for group in drawn["groups"].values()) == 300
+    assert all(group["nodes"] == [] for group in drawn["groups"].values())
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))

@@ -239,7 +239,8 @@
     about.replaceChildren();
     const node = canvas().nodes[key], group = canvas().groups[key];
     if (group) {
-      about.append(element("h2", group.label), element("p", `${group.nodes.length} nodes`));
+      about.append(element("h2", group.label), element("p", `${group.count.toLocaleString("en")} nodes`));
+      if (!group.nodes.length) about.append(element("p", "The graph is so large that the page knows its parts only."));
       if (group.decision !== undefined) about.append(decided(group.decision));
     } else if (node) {
       about.append(element("code", node.text));
@@ -315,9 +316,9 @@
     get("which").value = String(number);
     get("view").value = state.view;
     get("shown").hidden = !flat;
-    get("opening").hidden = state.view === "flat";
     groups.forEach((group, k) => group.classList.toggle("shown", k === number));
     for (const each of groups[number].querySelectorAll(".view")) each.classList.toggle("shown", each.dataset.view === state.view);
+    get("opening").hidden = !root().querySelector(".inner");
     const legend = get("legend");
     legend.replaceChildren(...canvas().legend.map(([name, text]) =>
       element("span", text, { class: "graphad-drawing", style: `--fill:var(--${name}-fill);--line:var(--${name})` })));

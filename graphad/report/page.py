@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import linecache
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from graphad.compile import CompiledFunction
 
 FLAT = 400  # nodes that are drawn one by one besides in parts
-OPENABLE = 8_000  # nodes of a graph whose parts can be opened; larger ones would make files of many megabytes
+OPENABLE = 8_000  # nodes of a graph of which the page knows each one; larger ones would make files of many megabytes
 FEW = 120  # nodes that are shown one by one at first
 LONGEST = 300  # characters of a node's text
 
@@ -108,14 +108,11 @@ def canvas(title: str, graph: Graph, plan: Plan, inner: Mapping[int, Sequence[tu
     groups = grouped(graph, plan)
     drawing = overview(graph, groups)
     layout = lay_out(drawing)
-    views = []
-    parts = {group.key: graph_drawing(graph, plan, group.nodes) for group in groups}
-    if len(graph.nodes) > OPENABLE:
-        parts = {}
-    whole = graph_drawing(graph, plan)
-    flat = len(whole.marks) <= FLAT
-    size = (0.0, 0.0)
-    if flat:
+    known = range(len(graph.nodes)) if len(graph.nodes) <= OPENABLE else sorted(graph.inputs.values())
+    parts = {g.key: graph_drawing(graph, plan, g.nodes) for g in groups if len(known) == len(graph.nodes)}
+    whole = graph_drawing(graph, plan) if len(graph.nodes) <= FLAT else None
+    views, size = [], (0.0, 0.0)
+    if whole is not None:
         placed = lay_out(whole)
         size = placed.width, placed.height
         views.append(f'<g class="view" data-view="flat">{inside(whole, placed, focus=True)}</g>')
@@ -123,10 +120,10 @@ def canvas(title: str, graph: Graph, plan: Plan, inner: Mapping[int, Sequence[tu
     data = {
         "flat": size,
         "parts": _geometry(drawing, layout),
-        "start": "flat" if flat and len(whole.marks) <= FEW else "parts",
-        "nodes": _nodes(graph, plan, inner),
-        "groups": {group.key: _group(group, plan) for group in groups},
-        "legend": [(name, FAMILIES[name]) for name in whole.legend],
+        "start": "flat" if whole is not None and len(whole.marks) <= FEW else "parts",
+        "nodes": _nodes(graph, plan, inner, known),
+        "groups": {group.key: _group(group, plan, known) for group in groups},
+        "legend": [(name, FAMILIES[name]) for name in drawing.legend],
     }
     return Canvas(title, "".join(views), data)
 
@@ -158,19 +155,22 @@ def _geometry(drawing: Drawing, layout: Layout) -> dict[str, Any]:
     return {"size": (layout.width, layout.height), "marks": marks, "edges": edges}
 
 
-def _nodes(graph: Graph, plan: Plan, inner: Mapping[int, Sequence[tuple[str, int]]]) -> dict[str, Any]:
-    """What the page says about each node."""
+def _nodes(
+    graph: Graph, plan: Plan, inner: Mapping[int, Sequence[tuple[str, int]]], known: Collection[int]
+) -> dict[str, Any]:
+    """What the page says about each node that it knows."""
     users, sizes = graph.users(), typical_sizes(graph)
     number = {decision: k for k, decision in enumerate(plan.decisions)}
     decided = segment_of(plan, graph)
     found = {}
-    for node_id, node in enumerate(graph.nodes):
+    for node_id in known:
+        node = graph.nodes[node_id]
         entry: dict[str, Any] = {
             "text": shortened(node_text(graph, node_id), LONGEST),
             "op": node.op,
             "type": str(node.type),
             "args": [f"n{a}" for a in node.args],
-            "users": [f"n{u}" for u in dict.fromkeys(users[node_id])],
+            "users": [f"n{u}" for u in dict.fromkeys(users[node_id]) if u in known],
             "flops": evaluate(node_flops(graph, node_id), sizes),
         }
         if node.source is not None:
@@ -184,8 +184,9 @@ def _nodes(graph: Graph, plan: Plan, inner: Mapping[int, Sequence[tuple[str, int
     return found
 
 
-def _group(group: Group, plan: Plan) -> dict[str, Any]:
-    entry: dict[str, Any] = {"label": group.label, "nodes": [f"n{v}" for v in group.nodes]}
+def _group(group: Group, plan: Plan, known: Collection[int]) -> dict[str, Any]:
+    nodes = [f"n{v}" for v in group.nodes if v in known]
+    entry: dict[str, Any] = {"label": group.label, "count": len(group.nodes), "nodes": nodes}
     if group.decision is not None:
         entry["decision"] = plan.decisions.index(group.decision)
     return entry

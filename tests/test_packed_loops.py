@@ -8,6 +8,7 @@ import pytest
 import graphad as ga
 from benchmarks.peers.ours import build
 from benchmarks.problems.table import PROBLEMS
+from graphad.emit.kernels import assembly
 from tests.test_vecmath_assembly import packed_loops
 
 pytestmark = pytest.mark.skipif(
@@ -24,5 +25,14 @@ def test_inner_loops_are_packed(name: str, threads: int, least: int) -> None:
     exec(source.replace("cache=True", "cache=False"), module)
     functions = [f for key, f in module.items() if "_nest_" in key] or [module[f"{name}_value_and_grad_kernel"]]
     text = "\n".join(t for f in functions for t in f.inspect_asm().values())  # type: ignore[attr-defined]
+    assert "gather" not in text
+    assert len(packed_loops(text)) >= least
+
+
+@pytest.mark.parametrize(("name", "least"), [("llsq", 3), ("lse", 2), ("stress", 1), ("rosenbrock", 1)])
+def test_inner_loops_are_packed_without_numba(name: str, least: int) -> None:
+    problem = PROBLEMS[name]
+    function = ga.value_and_grad(build(problem), wrt=list(problem.wrt), tier="interpreted")
+    text = assembly(function.generated)
     assert "gather" not in text
     assert len(packed_loops(text)) >= least

@@ -172,17 +172,27 @@ def _machine() -> Any:
 
 def _compiled(generated: Generated) -> bytes:
     """What the code needs from elsewhere, as a line, and the object code."""
-    module = translate.translate(ENTRY, generated.body, generated.arguments, generated.returned)
-    needs = json.dumps([name for name in (*MEMORY, *GEMM.values()) if name in module.globals])
+    module, needs = _optimized(generated)
+    return json.dumps(needs).encode() + b"\n" + bytes(_machine().emit_object(module))
+
+
+def assembly(generated: Generated) -> str:
+    """The kernel of a module in assembler."""
+    return str(_machine().emit_assembly(_optimized(generated)[0]))
+
+
+def _optimized(generated: Generated) -> tuple[Any, list[str]]:
+    """LLVM's module of a kernel, and the functions from elsewhere that it calls."""
+    translated = translate.translate(ENTRY, generated.body, generated.arguments, generated.returned)
     machine = _machine()
-    parsed = binding.parse_assembly(str(module))
-    parsed.triple, parsed.data_layout = machine.triple, str(machine.target_data)
-    parsed.verify()
+    module = binding.parse_assembly(str(translated))
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    module.verify()
     options = binding.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = options.slp_vectorization = True
     builder = binding.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(parsed, builder)
-    return needs.encode() + b"\n" + bytes(machine.emit_object(parsed))
+    builder.getModulePassManager().run(module, builder)
+    return module, [name for name in (*MEMORY, *GEMM.values()) if name in translated.globals]
 
 
 def _address(name: str) -> int:

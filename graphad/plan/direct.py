@@ -10,13 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import graphad.ad.entry_rules  # noqa: F401  (fills the table of rules)
-from graphad.ad.entries import flat_entries
+from graphad.ad.entries import IndirectError, flat_entries
+from graphad.analysis.cost import typical_sizes
 from graphad.interpret import evaluate
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, keep, rebuild
 from graphad.ir.sizes import Extent
 from graphad.ir.types import FLOATS
 from graphad.plan.coloring import Coloring
+from graphad.plan.components import taken_apart
+
+LARGEST = 3000  # nodes of a graph taken apart up to which its formulas are looked at
 
 
 class Block(NamedTuple):
@@ -99,7 +103,29 @@ class Direct:
 
 
 def direct(graph: Graph, blocks: Sequence[Block], name: str) -> Direct:
-    """The entries of some Jacobians of a graph; raises `graphad.ad.entries.IndirectError` where there is no way."""
+    """The entries of some Jacobians of a graph; raises `graphad.ad.entries.IndirectError` where there is no way.
+
+    Where the graph has short axes the formulas of its components are looked at as well; the fewer values are taken.
+    """
+    apart = taken_apart(graph)
+    try:
+        found = _formulas(graph, blocks, name)
+    except IndirectError:
+        if apart is None:
+            raise
+        return _formulas(apart, blocks, name)
+    if apart is not None and len(apart.nodes) <= LARGEST:
+        try:
+            other = _formulas(apart, blocks, name)
+        except IndirectError:
+            return found
+        at = typical_sizes(graph)
+        if sizes.evaluate(other.computed(), at) < sizes.evaluate(found.computed(), at):
+            return other
+    return found
+
+
+def _formulas(graph: Graph, blocks: Sequence[Block], name: str) -> Direct:
     new = graph.copy(name, intern=True)
     new.outputs = {}
     flat = [flat_entries(new, new.inputs[b.input], graph.outputs[b.output]) for b in blocks]

@@ -56,7 +56,7 @@ def _pair(graph: Graph) -> tuple[int, int] | None:
 def _kind(node: Node) -> Any:
     """What two nodes must have in common."""
     if node.op == "scan":
-        return node.op, node.param("length"), node.param("reverse"), node.param("checkpoint"), node.region
+        return node.op, node.param("length"), node.param("reverse"), node.region
     return (node.op, node.args[0], node.region) if node.op == "cond" else (node.op, node.region)
 
 
@@ -132,6 +132,8 @@ def _joined(one: Node, other: Node) -> tuple[list[int], Frozen]:
     for name in ("carries", "xs"):
         if name in params:
             params[name] = one.param(name) + other.param(name)
+    if "checkpoint" in params:
+        params["checkpoint"] = one.param("checkpoint") or other.param("checkpoint")
     return args, tuple(sorted(params.items()))
 
 

@@ -86,8 +86,9 @@ def test_a_derivative_keeps_the_schedule_to_any_order() -> None:
         np.testing.assert_allclose(value, expected[name], rtol=1e-12)
 
 
-def test_a_gradient_is_one_loop_forward_and_one_back() -> None:
-    primal = run_pipeline(wave())[0]
+@pytest.mark.parametrize("checkpoint", [None, "all", "carries"])
+def test_a_gradient_is_one_loop_forward_and_one_back(checkpoint: Any) -> None:
+    primal = run_pipeline(wave(checkpoint))[0]
     after = run_pipeline(T.value_and_grad(primal.freeze()))[0]
     forward, back = [node for node in after.nodes if node.op == "scan"]
     assert (forward.param("reverse"), back.param("reverse")) == (False, True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from graphad.analysis.body_indices import guarded
 from graphad.analysis.cost import typical_sizes
-from graphad.analysis.indices import check_graph, index_checks
+from graphad.analysis.indices import alone, check_graph, index_checks
 from graphad.emit import cache
 from graphad.emit.bound import bind
 from graphad.emit.call import AnyKernel, CallPath, Kernel, Stage, entry_of, make_call, signature
@@ -138,9 +139,12 @@ class CompiledFunction:
         kernel = kernel_of(self.optimized)
         # Operations of the user's own may index inside: the checks need to see what they are made of.
         whole = inline(self.graph).freeze()
+        safe, outside = guarded(whole)
+        checked = [(safe, checks, check_graph(safe, checks)) for checks in index_checks(safe)]
+        if outside is not None:  # its loops may use what the other indices give
+            checked.append((whole, (), alone(safe, outside)))
         stages = [
-            Stage(whole, checks, kernel_of(run_pipeline(check_graph(whole, checks), self.recipe.passes)[0]))
-            for checks in index_checks(whole)
+            Stage(of, checks, kernel_of(run_pipeline(check, self.recipe.passes)[0])) for of, checks, check in checked
         ]
         return CallPath(self.graph, kernel, tuple(stages), self.recipe.packing)
 

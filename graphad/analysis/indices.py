@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphad.errors import IndexRangeError, Source, describe
-from graphad.interpret import evaluate
+from graphad.interpret import evaluate, interpret
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node, keep, rebuild
-from graphad.ir.sizes import Extent
+from graphad.ir.sizes import Extent, Size
 from graphad.ir.types import INTEGERS
 from graphad.ir.variable import Variable
 
@@ -66,7 +66,7 @@ def index_checks(graph: Graph) -> tuple[tuple[Check, ...], ...]:
             extent = graph.nodes[node.args[0]].type.shape[axis]
             index = node.args[position]
             low: Extent = 0
-            if _inside(known[index], 0, extent):
+            if _is_inside(known[index], 0, extent):
                 continue
             raw = _unwrapped(graph, index, extent)
             if raw is not None:
@@ -91,14 +91,22 @@ def check_graph(graph: Graph, checks: Sequence[Check]) -> Graph:
         total = outside if total is None else total | outside
     assert total is not None, "a stage holds at least one check"
     new.output("outside", total)
-    live = sorted(keep(new, new.outputs.values()))
-    result = rebuild(new, lambda g, old, node, args: None, live=live)
+    return alone(new, "outside")
+
+
+def alone(graph: Graph, output: str) -> Graph:
+    """The part of a graph that one output needs, without requirements, which are those of the whole graph."""
+    live = sorted(keep(graph, [graph.outputs[output]]))
+    result = rebuild(graph, lambda new, old, node, args: None, live=live)
+    result.outputs = {output: result.outputs[output]}
     result.requirements = []
     return result.freeze()
 
 
 def raise_outside(graph: Graph, checks: Sequence[Check], arrays: Mapping[str, Any], bound: Mapping[str, int]) -> None:
-    """Raise `IndexRangeError` for the first index of `checks` that is out of range."""
+    """Raise `IndexRangeError` for the first index of `checks` that is out of range; without checks, in a body."""
+    if not checks:
+        _raise_in_bodies(graph, arrays)
     values = {graph.inputs[name]: np.asarray(array) for name, array in arrays.items()}
     for check in checks:
         found = evaluate(graph, values, bound, {"index": check.node})["index"]
@@ -107,6 +115,14 @@ def raise_outside(graph: Graph, checks: Sequence[Check], arrays: Mapping[str, An
         if not outside.any():
             continue
         raise IndexRangeError(_message(graph, check, found, outside, (low, high)))
+
+
+def _raise_in_bodies(graph: Graph, arrays: Mapping[str, Any]) -> None:
+    """Run the graph step by step, which raises at the first index that leaves its axis."""
+    try:
+        interpret(graph, **arrays)
+    except IndexRangeError as error:
+        raise IndexRangeError(f"`{graph.name}`, in the body of a loop or branch: {error}") from None
 
 
 def _message(graph: Graph, check: Check, found: NDArray[Any], outside: NDArray[Any], interval: tuple[int, int]) -> str:
@@ -181,7 +197,7 @@ def unproven(graph: Graph, known: Sequence[Interval], node: Node) -> list[tuple[
     """The operands of a node that index an axis and may lie outside it: their positions, and the axis' extents."""
     shape = graph.nodes[node.args[0]].type.shape if node.op in FIRST_INDEX else ()
     found = [(position, shape[axis]) for position, axis in _index_operands(node)]
-    return [(position, extent) for position, extent in found if not _inside(known[node.args[position]], 0, extent)]
+    return [(position, extent) for position, extent in found if not _is_inside(known[node.args[position]], 0, extent)]
 
 
 def intervals_of(graph: Graph, node_id: int) -> Interval:
@@ -199,7 +215,7 @@ def _interval(graph: Graph, node: Node, known: Sequence[Interval]) -> Interval:
     if node.op == "size_of":
         return Interval(node.param("size"), node.param("size"))
     if node.op == "iota":
-        return Interval(0, node.param("size") - 1)
+        return Interval(0, _unless_empty(node.param("size")) - 1)
     if node.op in ("argmax", "argmin"):
         return Interval(0, graph.nodes[node.args[0]].type.shape[node.param("axis")] - 1)
     if node.op in SELECTING or (node.op == "cast" and graph.nodes[node.args[0]].type.dtype in INTEGERS):
@@ -213,6 +229,16 @@ def _interval(graph: Graph, node: Node, known: Sequence[Interval]) -> Interval:
     if node.op == "where":
         return _where(graph, node, operands)
     return UNKNOWN
+
+
+def _unless_empty(size: Extent) -> Extent:
+    """The size without `max(size, 0)` around it: of an empty axis nothing needs to be known."""
+    if isinstance(size, Size) and len(size.terms) == 1:
+        monomial, factor = size.terms[0]
+        atom = monomial[0] if (len(monomial), factor) == (1, 1) else ""
+        if isinstance(atom, sizes.Call) and atom.function == "max" and 0 in (atom.left, atom.right):
+            return atom.left if atom.right == 0 else atom.right
+    return size
 
 
 def _where(graph: Graph, node: Node, operands: Sequence[Interval]) -> Interval:
@@ -239,5 +265,5 @@ def _at_least(value: Extent | None, bound: Extent) -> bool:
     return isinstance(difference, int) and difference >= 0
 
 
-def _inside(interval: Interval, low: Extent, high: Extent) -> bool:
+def _is_inside(interval: Interval, low: Extent, high: Extent) -> bool:
     return _at_least(interval.low, low) and interval.high is not None and _at_least(high - 1, interval.high)

@@ -25,7 +25,6 @@ from graphad.loops.parallel import Parallel, Serial
 from graphad.loops.schedule import Schedule, schedule
 from graphad.loops.scratch import ITEM_SIZES, Slot, ends
 from graphad.ops.custom import USER_FUNCTIONS
-from passes.clamp import clamp_indices
 
 FLAGS = '{"contract", "nsz", "arcp"}'
 INLINE_ELEMENTS = 64
@@ -79,7 +78,7 @@ class Generated:
 
 def generate(graph: Graph, threads: int = 1) -> Generated:
     """The module of a graph whose operations are all elementwise or patterns; large loops run in `threads` threads."""
-    plan = schedule(clamp_indices(graph), threads)
+    plan = schedule(graph, threads)
     return Writer(plan).module()
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import graphad as ga
+from benchmarks.peers import sparse
 from benchmarks.peers.dialect import graphad_dialect
 from benchmarks.problem import Arrays, Entrant, Problem, flat
 from graphad.analysis.cost import graph_flops
+from graphad.compile import Tier
 from graphad.interpret import solve_sizes
 
 
@@ -21,21 +23,25 @@ def build(problem: Problem, dtype: str = "float64") -> ga.Graph:
     return graph
 
 
-def derive(problem: Problem, graph: ga.Graph) -> ga.CompiledFunction:
-    """The compiled derivative that a problem asks for."""
+def derive(problem: Problem, graph: ga.Graph, tier: Tier = "compiled") -> ga.CompiledFunction | ga.SparseFunction:
+    """The derivative that a problem asks for."""
     wrt = list(problem.wrt)
+    if problem.sparse:
+        make = ga.hessian if problem.derivative == "sparse_hessian" else ga.jacobian
+        return make(graph, wrt[0], sparse=True, tier=tier)
     if problem.derivative == "batched_jacobian":
-        return ga.jacobian(graph, wrt=wrt, batch="n", sparse=False)
+        return ga.jacobian(graph, wrt, batch="n", sparse=False, tier=tier)
     if problem.derivative == "jacobian":
-        return ga.jacobian(graph, wrt=wrt, sparse=False)
-    make = {"value_and_grad": ga.value_and_grad, "grad": ga.grad, "hvp": ga.hvp}
-    return make[problem.derivative](graph, wrt=wrt)
+        return ga.jacobian(graph, wrt, sparse=False, tier=tier)
+    scalar = {"value_and_grad": ga.value_and_grad, "grad": ga.grad, "hvp": ga.hvp}
+    return scalar[problem.derivative](graph, wrt, tier=tier)
 
 
 def entrants(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
     """The checked call and the bare kernel."""
     dtype = next(iter(arrays.values())).dtype.name
-    return calls(derive(problem, build(problem, dtype)), arrays)
+    function = derive(problem, build(problem, dtype))
+    return sparse.calls(function, arrays) if isinstance(function, ga.SparseFunction) else calls(function, arrays)
 
 
 def value_call(problem: Problem, arrays: Arrays) -> Callable[[], Any] | None:

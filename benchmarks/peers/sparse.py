@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import graphad as ga
-from benchmarks.peers.dialect import graphad_dialect, jax_dialect, numpy_dialect
+from benchmarks.peers.dialect import jax_dialect, numpy_dialect
 from benchmarks.problem import Array, Arrays, Entrant, Problem
 from graphad.analysis.cost import graph_flops
 from graphad.interpret import solve_sizes
@@ -24,17 +24,7 @@ def products(matrix: Any) -> list[Array]:
     return [matrix @ np.cos(np.arange(columns)), matrix.T @ np.sin(1.0 + np.arange(rows))]
 
 
-def graphad(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
-    """The call; with data for the result at hand ("bound"); with a structure of its own for each result ("copied")."""
-    graph = ga.Graph(problem.name)
-    inputs = [graph.input(name, shape=shape) for name, shape in problem.shapes.items()]
-    graph.output("y", problem.formula_of("graphad")(graphad_dialect(graph), *inputs))
-    (wrt,) = problem.wrt
-    function = (ga.hessian if problem.derivative == "sparse_hessian" else ga.jacobian)(graph, wrt, sparse=True)
-    return graphad_calls(function, arrays)
-
-
-def graphad_calls(function: ga.SparseFunction, arrays: Arrays) -> Mapping[str, Entrant]:
+def calls(function: ga.SparseFunction, arrays: Arrays) -> Mapping[str, Entrant]:
     """The three ways to call a function of one sparse matrix."""
     values = tuple(arrays.values())
     extents = solve_sizes(function.graph, {n: v.shape for n, v in arrays.items()})
@@ -134,6 +124,5 @@ def rsdag(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
     return {"rsdag": Entrant(lambda: derived(*values), result_products)}
 
 
-MAKERS: Mapping[str, Callable[[Problem, Arrays], Mapping[str, Entrant]]] = {
-    "graphad": graphad, "jax": jax, "casadi": casadi, "rsdag": rsdag,
-}  # fmt: skip
+Maker = Callable[[Problem, Arrays], Mapping[str, Entrant]]
+MAKERS: Mapping[str, Maker] = {"jax": jax, "casadi": casadi, "rsdag": rsdag}

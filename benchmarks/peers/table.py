@@ -32,7 +32,7 @@ def make(peer: str, problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
     """The entrants of a peer, by name."""
     if peer in problem.makers:
         return problem.makers[peer](problem, arrays)
-    if problem.sparse:
+    if problem.sparse and peer != "graphad":
         return sparse.MAKERS[peer](problem, arrays)
     module = importlib.import_module(f"benchmarks.peers.{'ours' if peer == 'graphad' else peer}")
     entrants: Mapping[str, Entrant] = module.entrants(problem, arrays)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+import graphad as ga
 from benchmarks.peers import sparse
 from benchmarks.problem import Array, Arrays, Case, Entrant, Problem
 
@@ -70,20 +71,23 @@ def data(generator: np.random.Generator, n: int, m: int, p: int) -> list[Array]:
     return [np.concatenate([cameras.ravel(), points.ravel(), weights]), generator.normal(size=(p, 2))]
 
 
-def with_graphad(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
-    """Cameras and points of observations as arguments of the call."""
-    import graphad as ga
-
-    sizes = _sizes(problem, arrays)
-    graph = ga.Graph(problem.name)
-    z = graph.input("z", shape=len(arrays["z"]))
-    cameras, points = (graph.input(name, shape=sizes["p"], dtype="int64") for name in ("cameras", "points"))
-    features = graph.input("features", shape=(sizes["p"], 2))
-    graph.output("y", errors(np, z, cameras, points, features, sizes["n"], sizes["m"]))
+def graph(arrays: Arrays) -> tuple[ga.Graph, Arrays]:
+    """The graph of a case, and its arguments: cameras and points of observations are arguments of the call."""
+    sizes = _sizes(arrays)
+    made = ga.Graph("ba")
+    z = made.input("z", shape=len(arrays["z"]))
+    cameras, points = (made.input(name, shape=sizes["p"], dtype="int64") for name in ("cameras", "points"))
+    features = made.input("features", shape=(sizes["p"], 2))
+    made.output("y", errors(np, z, cameras, points, features, sizes["n"], sizes["m"]))
     seen = np.arange(sizes["p"])
     given = {"z": arrays["z"], "cameras": seen % sizes["n"], "points": seen % sizes["m"]}
-    given["features"] = arrays["features"]
-    return sparse.graphad_calls(ga.jacobian(graph, "z", sparse=True), given)
+    return made, {**given, "features": arrays["features"]}
+
+
+def with_graphad(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
+    """One matrix; the structure follows from the index arrays and is made once."""
+    made, given = graph(arrays)
+    return sparse.calls(ga.jacobian(made, "z", sparse=True), given)
 
 
 def with_jax(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
@@ -92,7 +96,7 @@ def with_jax(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
     import jax.numpy as jnp
 
     jax.config.update("jax_enable_x64", True)
-    sizes = _sizes(problem, arrays)
+    sizes = _sizes(arrays)
     n, m = sizes["n"], sizes["m"]
     seen = np.arange(sizes["p"])
 
@@ -121,7 +125,7 @@ def with_casadi(problem: Problem, arrays: Arrays) -> Mapping[str, Entrant]:
     """The Jacobian of one observation, mapped over observations; gathering its inputs is not timed."""
     import casadi as ca
 
-    sizes = _sizes(problem, arrays)
+    sizes = _sizes(arrays)
     n, m, p = sizes["n"], sizes["m"], sizes["p"]
     inputs, feature = ca.SX.sym("inputs", CAMERA + POINT + 1), ca.SX.sym("feature", 2)
     split = ca.vertsplit(inputs)
@@ -161,9 +165,9 @@ def assembled(blocks: Array, weights: Array, n: int, m: int) -> Any:
     return coo_array((np.r_[blocks.ravel(), weights], tuple(places)), shape=(3 * p, columns[-1, -1] + 1)).tocsr()
 
 
-def _sizes(problem: Problem, arrays: Arrays) -> Mapping[str, int]:
+def _sizes(arrays: Arrays) -> Mapping[str, int]:
     """The sizes of the case that the data are of."""
-    cases = [*problem.cases, problem.small]
+    cases = [*PROBLEM.cases, PROBLEM.small]
     return next(c.sizes for c in cases if c.sizes["p"] == len(arrays["features"]))
 
 

@@ -97,6 +97,20 @@ def test_inputs_that_all_points_share() -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-14)
 
 
+def test_residuals_by_parameters_that_all_points_share() -> None:
+    """What the rows share is a few scalars: one row has three inputs and one output, and is eliminated."""
+
+    def formula(t: Any, p: Any) -> Any:
+        return p[0] * np.exp(-p[1] * t) + p[2] * t
+
+    g = ga.Graph("decay")
+    g.output("y", formula(g.input("t", shape="n"), g.input("p", shape=3)))
+    found = ga.jacobian(g, "p", sparse=False, tier="interpreted")
+    assert [d.choice.split(":")[0] for d in found.plan.decisions[:2]] == ["n rows", "elimination"]
+    arrays = [generator().normal(size=5), generator().normal(size=3)]
+    np.testing.assert_allclose(found(*arrays), complex_step(formula, arrays, 1), rtol=1e-13)
+
+
 def observations(cameras: Any, points: Any, which: Any, seen: Any) -> Any:
     """As in bundle adjustment: rows read the elements that index arrays select."""
     d = points[seen] - cameras[which][:, :3]

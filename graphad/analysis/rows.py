@@ -14,8 +14,10 @@ from typing import NamedTuple
 from graphad.analysis.active import active_nodes
 from graphad.analysis.row_forms import RowForm, RowsMix, row_form
 from graphad.ir.graph import Graph, Node
+from graphad.ir.operation import lookup
 from graphad.ir.sizes import Extent
 
+FEW = 16
 SELECTIONS = frozenset({"slice", "reshape", "transpose", "broadcast_to", "gather"})
 
 
@@ -42,7 +44,8 @@ class Rows:
         size: the number of rows.
         sources: by name of its inputs what they are.
         axes: by name of its outputs the axis that numbers the rows in the whole graph.
-        apart: whether each row computes all that carries derivatives; else rows share results of operations.
+        apart: whether each row computes all that carries derivatives, but for a few scalars; else rows share results of
+            operations.
     """
 
     graph: Graph
@@ -118,8 +121,14 @@ class _Taker:
                 return Mixed(target, f"output `{name}` has no axis that numbers {self.size} rows")
             self.row.output(name, self.row.variable(found))
             axes[name] = axis
-        shared = [v for v, (_, axis) in self.known.items() if axis is None and v not in self.selected]
-        return Rows(self.row.freeze(), self.size, self.sources, axes, not shared)
+        apart = all(axis is not None or v in self.selected or self._scalars(v) for v, (_, axis) in self.known.items())
+        return Rows(self.row.freeze(), self.size, self.sources, axes, apart)
+
+    def _scalars(self, node_id: int) -> bool:
+        """Whether a node has a few elements, each made from a few others."""
+        node = self.graph.nodes[node_id]
+        few = isinstance(node.type.elements, int) and node.type.elements <= FEW
+        return few and (lookup(node.op).elementwise or node.op in SELECTIONS)
 
     def _taken(self, node_id: int) -> tuple[int, int | None]:
         """The node in the row graph, and the axis that numbers its rows; raises `RowsMix`."""

@@ -19,6 +19,7 @@ from graphad.plan.scalars import Scalars, scalars_of
 
 ENTRIES = 1000  # of a Jacobian, at most: each is a statement
 VERTICES = 1500
+PRODUCTS = 4000  # of the best order: beyond, sweeps with a vector for all unit seeds are shorter programs
 UNROLLED = 2  # scalars for each node: a graph of arrays is left to loops
 ANNEALED = 64  # multiplications of the best greedy order from which annealing is tried
 UNIT = "multiplications"
@@ -49,7 +50,8 @@ def eliminated_jacobian(graph: Graph, wrt: Sequence[str], of: Sequence[str], sec
         seconds: the limit of annealing.
 
     Returns None where the graph has more than 1,500 scalar operations or 1,000 entries of Jacobians, arrays that make
-    many scalars of few operations, sizes that are no numbers, or operations that are not taken apart into scalars.
+    many scalars of few operations, sizes that are no numbers, operations that are not taken apart into scalars, or
+    where the best order costs more than 4,000 multiplications: such a program would be long.
     """
     sources, targets = [graph.inputs[n] for n in wrt], [graph.outputs[n] for n in of]
     counts = [elements(graph, ends) for ends in (sources, targets)]
@@ -62,6 +64,8 @@ def eliminated_jacobian(graph: Graph, wrt: Sequence[str], of: Sequence[str], sec
     if tangents is None:
         return None
     orders = best_orders(tangents, seconds)
+    if orders[0].refined > PRODUCTS:
+        return None
     made = _stacked(graph, found, tangents, orders[0], wrt, of)
     return Eliminated(made, orders, _decision(graph, orders, wrt, of))
 
@@ -70,7 +74,8 @@ def best_orders(tangents: Tangents, seconds: float = 1.0) -> tuple[Candidate, ..
     """Elimination orders by the refined count, the best first; annealing is left out where it can save little."""
     greedy = candidates(tangents.linear, "refined", 0.0)
     least = min(c.refined for c in greedy)
-    everything = candidates(tangents.linear, "refined", seconds) if least >= ANNEALED else greedy
+    worth = ANNEALED <= least <= PRODUCTS
+    everything = candidates(tangents.linear, "refined", seconds) if worth else greedy
     return tuple(sorted(everything, key=lambda c: c.refined))
 
 

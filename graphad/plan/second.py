@@ -1,6 +1,6 @@
 """In which order of the modes a Hessian is made, or multiplied by vectors: by the operations of what comes out.
 
-All orders are derived and simplified, and their operations counted at the sizes' hints.
+All orders are derived and simplified, and their operations counted at the sizes' hints, for graphs of up to 200 nodes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from graphad.analysis.cost import TYPICAL, graph_flops
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent
-from graphad.plan.jacobians import LARGEST, Planned, planned_jacobian
+from graphad.plan.jacobians import Planned, planned_jacobian
 from graphad.plan.modes import Alternative, Decision, Plan, differentiated, elements
 
 Simplify = Callable[[Graph], Graph]
+LARGEST = 200  # nodes of a graph whose orders are all derived and simplified: each takes as long as the usual one
 USUAL: Nesting = "forward over reverse"
 WORTH = 0.9  # another order than the usual one has to need fewer operations than this share of its
 

@@ -36,7 +36,7 @@ bench: $(RIVALS)/.installed-bench
 # Pages that are generated from the code.
 docs: $(VENV)/.installed-test
 	$(BIN)/python -m graphad.report.operations docs/ops.md
-	cd tests && ../$(BIN)/python pictures.py
+	cd tests && $(abspath $(BIN))/python pictures.py
 
 %/.created:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "graphad needs Python >= 3.11: make PYTHON=python3.11")'

@@ -382,7 +382,7 @@ class CompiledFunction:
         """
         from graphad.report.draw import draw_function
 
-        return draw_function(self, path, layout)
+        return draw_function(self, path, layout, lambda: self.explain(format="html"))
 
     def _repr_html_(self) -> str:
         from graphad.report.markup import function_html

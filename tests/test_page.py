@@ -145,6 +145,7 @@ def test_patterns_of_sparse_results_are_drawn() -> None:
         (row, column) for row in range(11) for column in (row, row + 1)
     )
     assert "22 entries" in page
+    assert "&lt;sparse interpreted steps_jacobian(x, *, out=None)&gt;" in page
 
 
 def test_a_coloured_pattern_shows_its_sweeps() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,6 @@ from graphad.plan.modes import Plan
 from graphad.report.dot import dot_layout, dot_text, installed
 from graphad.report.drawing import Drawing, graph_drawing
 from graphad.report.layout import Layout
-from graphad.report.page import function_page
-from graphad.report.patterns import Pattern
 from graphad.report.svg import lay_out, svg
 
 if TYPE_CHECKING:
@@ -56,16 +54,16 @@ def draw_function(
     function: CompiledFunction,
     path: str | os.PathLike[str],
     layout: str | None,
-    patterns: Callable[[], Mapping[str, Pattern]] = dict,
+    page: Callable[[], str],
 ) -> Path:
     """Write a drawing of what a function differentiates, or of what it runs where it differentiates nothing.
 
     Arguments:
-        patterns: gives those of sparse results, for the page.
+        page: makes the page for `.html`.
     """
     plan = function.recipe.plan
     graph, known = (function.optimized, None) if plan.graph is None else (plan.graph, plan)
-    return draw(graph, path, layout, known, lambda: function_page(function, patterns()))
+    return draw(graph, path, layout, known, page)
 
 
 def writable(path: str | os.PathLike[str], endings: tuple[str, ...]) -> Path:

@@ -41,17 +41,21 @@ class Canvas(NamedTuple):
     data: dict[str, Any]
 
 
-def function_page(function: CompiledFunction, patterns: Mapping[str, Pattern] | None = None) -> str:
+def function_page(
+    function: CompiledFunction, patterns: Mapping[str, Pattern] | None = None, signature: str | None = None
+) -> str:
     """The page of a compiled function: `explain(format="html")`.
 
     Arguments:
         patterns: those of its sparse results, by name.
+        signature: of the function that users call, where it is another one.
     """
     plan = function.plan
-    drawn = [(f"{graph.name}: what was differentiated", graph) for graph in plan.graphs]
+    what = ["what was differentiated", *["one row of it"] * len(plan.graphs)]
+    drawn = [(f"{graph.name}: {part}", graph) for part, graph in zip(what, plan.graphs, strict=False)]
     drawn.append((f"{function.name}: {'derivative ' if drawn else ''}after passes", function.optimized))
     tables = _tables(function, patterns or {})
-    return _page(function.name, repr(function), canvases(drawn, plan), tables, plan)
+    return _page(function.name, signature or repr(function), canvases(drawn, plan), tables, plan)
 
 
 def _tables(function: CompiledFunction, patterns: Mapping[str, Pattern]) -> list[str]:

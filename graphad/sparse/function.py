@@ -295,14 +295,14 @@ class SparseFunction:
         if format == "html":
             from graphad.report.page import function_page
 
-            return function_page(self.values, self._patterns())
+            return function_page(self.values, self._patterns(), repr(self))
         return self.values.explain(passes=passes, loops=loops, width=width, format=format)
 
     def draw(self, path: str | os.PathLike[str], *, layout: str | None = None) -> Path:
         """Write a drawing; arguments as for `CompiledFunction.draw`. The page shows the pattern as well."""
         from graphad.report.draw import draw_function
 
-        return draw_function(self.values, path, layout, self._patterns)
+        return draw_function(self.values, path, layout, lambda: self.explain(format="html"))
 
     def _patterns(self) -> dict[str, Sparsity]:
         """The structures that are known, by the names of the results."""

@@ -30,7 +30,8 @@ from graphad.ops.gather import gathered
 from graphad.ops.shape import reshaped, stretched
 from graphad.ops.source import filled, iota
 
-MOST = 200  # lists longer than this are given up: something dense is going on
+MOST = 200  # entries of one node beyond which formulas are given up: something dense is going on
+ALTOGETHER = 50_000  # the same for a graph as a whole: writing them would take seconds
 
 
 class IndirectError(Exception):
@@ -77,6 +78,7 @@ class Walk:
         columns = reshaped(iota(graph, kind.elements), kind.shape)
         self.known: dict[int, tuple[Entries, ...]] = {source: (Entries(graph.const(1.0, kind.dtype), columns),)}
         self.floating = _reached(graph)
+        self.total = 0
 
     def of(self, node_id: int) -> tuple[Entries, ...]:
         """The entries of a node that has been walked over; none where its derivative is zero."""
@@ -111,8 +113,9 @@ class Walk:
         if rule is None:
             raise IndirectError(f"`{node.op}` has no rule for single entries")
         found = merged(rule(self, node_id, node))
-        if len(found) > MOST:
-            raise IndirectError(f"more than {MOST} different entries an element")
+        self.total += len(found)
+        if len(found) > MOST or self.total > ALTOGETHER:
+            raise IndirectError("the formulas become too many")
         if found:
             self.known[node_id] = found
 

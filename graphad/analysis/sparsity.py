@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, eye_array
 
 from graphad.interpret import evaluate
 from graphad.ir import sizes
@@ -72,7 +71,7 @@ def jacobian_pattern(
     active = _between(graph, source, target)
     values = _fixed_values(graph, active, arrays, bound)
     count = _product(shapes[source])
-    known: dict[int, Pattern] = {source: csr_array(eye_array(count, dtype=bool))}
+    known: dict[int, Pattern] = {source: _read(np.arange(count), (count,))}
     for node_id in active:
         node = graph.nodes[node_id]
         params = dict(extent_parameters(node.params, lambda e: sizes.evaluate(e, bound)))
@@ -83,7 +82,7 @@ def jacobian_pattern(
             known[node_id] = pattern
     found = known.get(target)
     if found is None:
-        found = csr_array((_product(shapes[target]), count), dtype=bool)
+        found = compressed_rows((_product(shapes[target]), count), dtype=bool)
     found.sum_duplicates()
     return found
 
@@ -160,7 +159,14 @@ def dependence(op: str, at: Sizes, position: int) -> Pattern | None:
         return _running(before, at.params["axis"])
     if op == "einsum":
         return _product_pattern(at, position)
-    return csr_array(np.ones((_product(shape), _product(before)), dtype=bool))
+    return compressed_rows(np.ones((_product(shape), _product(before)), dtype=bool))
+
+
+def compressed_rows(*given: Any, **options: Any) -> Pattern:
+    """A `csr_array`; SciPy's sparse matrices are imported when the first is made."""
+    from scipy.sparse import csr_array
+
+    return csr_array(*given, **options)
 
 
 def _numbered(shape: tuple[int, ...]) -> Positions:
@@ -177,12 +183,12 @@ def _read(places: Positions, before: tuple[int, ...]) -> Pattern:
     there = flat >= 0
     indptr = np.concatenate([[0], np.cumsum(there)])
     columns = flat[there]
-    return csr_array((np.ones(len(columns), dtype=bool), columns, indptr), shape=(len(flat), _product(before)))
+    return compressed_rows((np.ones(len(columns), dtype=bool), columns, indptr), shape=(len(flat), _product(before)))
 
 
 def _written(places: Positions, shape: tuple[int, ...]) -> Pattern:
     """Element i of the operand goes into element `places[i]` of the result."""
-    return csr_array(_read(places, shape).T)
+    return compressed_rows(_read(places, shape).T)
 
 
 def _moved(at: Sizes, position: int) -> Positions:
@@ -218,7 +224,7 @@ def _running(shape: tuple[int, ...], axis: int) -> Pattern:
     later, earlier = np.tril_indices(shape[axis])
     rows, columns = lines[:, later].reshape(-1), lines[:, earlier].reshape(-1)
     count = _product(shape)
-    return csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(count, count))
+    return compressed_rows((np.ones(len(rows), dtype=bool), (rows, columns)), shape=(count, count))
 
 
 def _product_pattern(at: Sizes, position: int) -> Pattern:
@@ -237,7 +243,7 @@ def _product_pattern(at: Sizes, position: int) -> Pattern:
     places = dict(zip(axes, np.nonzero(np.broadcast_to(lined, [extents[c] for c in axes])), strict=True))
     rows, columns = (_flat(places, names, extents) for names in (out, mine))
     shape = (_product(at.shape), _product(at.shapes[position]))
-    return csr_array((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape)
+    return compressed_rows((np.ones(len(rows), dtype=bool), (rows, columns)), shape=shape)
 
 
 def _flat(places: Mapping[str, Positions], letters: str, extents: Mapping[str, int]) -> Positions:

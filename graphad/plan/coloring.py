@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+
+from graphad.analysis.sparsity import compressed_rows
 
 Colors = NDArray[np.int32]
 Ordering = Literal["natural", "largest first", "smallest last", "incidence degree"]
@@ -41,24 +42,25 @@ def color_columns(pattern: Any, ordering: Ordering | None = None) -> Colors:
         pattern: a `csr_array`; its values do not matter.
         ordering: in which order columns are coloured, each with the first colour that is free; None takes the best.
 
+    >>> from scipy.sparse import csr_array
     >>> color_columns(csr_array(np.array([[1, 1, 0], [0, 1, 1]]))).tolist()
     [0, 1, 0]
     """
     indptr, indices = pattern.indptr.astype(np.int64), pattern.indices.astype(np.int64)
-    flipped = csr_array(pattern).tocsc()
+    flipped = compressed_rows(pattern).tocsc()
     lengths = np.diff(indptr)
     if int((lengths.astype(np.float64) ** 2).sum()) > MANY:
         order = np.argsort(-np.diff(flipped.indptr), kind="stable")
         args = (indptr, indices, flipped.indptr.astype(np.int64), flipped.indices.astype(np.int64))
         found: Colors = _greedy_two_steps(*args, order)
         return found
-    ones = csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=pattern.shape)
-    return _best(csr_array(ones.T @ ones), ordering, _greedy)
+    ones = compressed_rows((np.ones(len(indices), np.float32), indices, indptr), shape=pattern.shape)
+    return _best(compressed_rows(ones.T @ ones), ordering, _greedy)
 
 
 def color_rows(pattern: Any, ordering: Ordering | None = None) -> Colors:
     """Colours such that no two rows of a colour have an entry in one column."""
-    return color_columns(csr_array(pattern.T), ordering)
+    return color_columns(compressed_rows(pattern.T), ordering)
 
 
 def column_coloring(pattern: Any) -> Coloring:
@@ -128,10 +130,11 @@ def color_symmetric(pattern: Any, ordering: Ordering | None = None) -> Colors:
     Then every entry of a symmetric matrix, or its mirror image, stands alone in its row among the columns of a colour.
     Vertices with very many neighbours get colours of their own, which no such path can have twice.
 
+    >>> from scipy.sparse import csr_array
     >>> color_symmetric(csr_array(np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool) | np.eye(4, k=-1, dtype=bool)))
     array([0, 1, 0, 2], dtype=int32)
     """
-    adjacency = csr_array(pattern)
+    adjacency = compressed_rows(pattern)
     lengths = np.diff(adjacency.indptr)
     hubs = lengths > max(64.0, 4.0 * np.sqrt(max(adjacency.nnz, 1)))
     colors = np.full(adjacency.shape[0], -1, np.int32)

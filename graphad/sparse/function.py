@@ -120,7 +120,7 @@ class SparseFunction:
         self.method = method
         self.packing = packing
         self.values = values
-        self._fill = fill_by_numpy if values.recipe.tier == "interpreted" else fill_by_numba
+        self._fill = fill_by_numba if values.recipe.tier == "compiled" else fill_by_numpy
         self._user = _without_seeds(method)
         self._count = len(self._user.inputs)
         self._known: dict[tuple[tuple[int, ...], ...], list[Structure]] = {}

@@ -94,14 +94,17 @@ def test_stretches_are_those_of_exact_arithmetic() -> None:
             assert _stretch(steps, snapshots) == first_stretch(steps, snapshots)
 
 
-def test_steady_calls_allocate_nothing(memory: Memory) -> None:
-    graph, arguments = sweep(("binomial", 3))
+@pytest.mark.parametrize("name", ["binomial", "unwind"])
+def test_steady_calls_allocate_nothing(name: str, memory: Memory) -> None:
+    graph, arguments = CASES[name]()
     function = ga.compile(graph)
     function(**arguments)
-    assert memory.taken == 1
+    taken = memory.taken
+    assert taken >= 1
     function(**arguments)
-    assert memory.taken == 1
-    assert function.scratch_bytes(n=1000, m=100) < 60 * 8 * 100
+    assert memory.taken == taken
+    if name == "binomial":
+        assert function.scratch_bytes(n=1000, m=100) < 60 * 8 * 100
 
 
 def test_the_memory_of_stored_states_is_known() -> None:
@@ -129,3 +132,32 @@ def test_indices_in_loops_stay_inside_their_arrays() -> None:
     for outside in (2, -9, 10**9):
         with pytest.raises(IndexRangeError, match="in the body of a loop"):
             function(x_values, outside)
+
+
+
+def lorenz(checkpoint: object) -> ga.Graph:
+    """Runge-Kutta steps of the Lorenz system, whose derivatives show every rounding."""
+    g = ga.Graph("lorenz")
+    start, rates, steps = g.input("start", 3), g.input("rates", 3), g.input("steps", "n", hint=1000)
+
+    def slope(s: ga.Variable) -> ga.Variable:
+        x, y, z = s[0], s[1], s[2]
+        return np.stack([rates[0] * (y - x), x * (rates[1] - z) - y, x * y - rates[2] * z])
+
+    def step(s: ga.Variable, h: ga.Variable) -> tuple[ga.Variable, None]:
+        k1 = slope(s)
+        k2 = slope(s + 0.5 * h * k1)
+        k3 = slope(s + 0.5 * h * k2)
+        return s + h / 6.0 * (k1 + 2.0 * (k2 + k3) + slope(s + h * k3)), None
+
+    g.output("y", (ga.scan(step, start, steps, checkpoint=checkpoint)[0] ** 2).sum())
+    return g
+
+
+def test_few_states_give_the_gradient_of_all_states_bit_for_bit() -> None:
+    point = np.ones(3), np.array([10.0, 28.0, 8 / 3]), np.full(1000, 1e-3)
+    few, every = (ga.grad(lorenz(checkpoint), ["start", "rates"]) for checkpoint in (5, "all"))
+    for one, other in zip(few(*point), every(*point), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert few.scratch_bytes(n=10) == few.scratch_bytes(n=10**6) < 2000
+    assert every.scratch_bytes(n=10**6) > 24 * 10**6

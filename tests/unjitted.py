@@ -66,10 +66,21 @@ class _Scratch:
     def give_back(self, address: int) -> None:
         assert address == self.block.ctypes.data
 
+    def longer(self, tape: int, used: int, room: int) -> int:
+        """A longer tape; none has been kept, and what it holds comes from the shorter one."""
+        longer = np.full(sweeps.BEFORE + room, 77, np.uint8)
+        if tape:
+            assert used <= self.tape.size - sweeps.BEFORE
+            end = sweeps.BEFORE + used
+            longer[sweeps.BEFORE : end] = self.tape[sweeps.BEFORE : end]
+        self.tape = longer
+        return longer.ctypes.data
+
     def array(self, address: int, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
         count = math.prod(shape) * np.dtype(dtype).itemsize
-        start = address - self.block.ctypes.data
-        assert 0 <= start <= start + count <= self.block.size, "outside the block"
+        blocks = [b for b in (getattr(self, "block", None), getattr(self, "tape", None)) if b is not None]
+        inside = [0 <= address - b.ctypes.data <= address - b.ctypes.data + count <= b.size for b in blocks]
+        assert any(inside), "outside the block"
         memory = (ctypes.c_char * count).from_address(address)
         return np.frombuffer(memory, dtype).reshape(shape) if count else np.empty(shape, dtype)
 
@@ -86,7 +97,9 @@ def namespace() -> dict[str, Any]:
     scratch = _Scratch()
     known.update(_borrow=scratch.borrow, _give_back=scratch.give_back, _array=scratch.array, _fill=np.ndarray.fill)
     known.update(_in_blocks=_in_blocks, _matrix_product=_matrix_product)
-    known.update(_stretch=sweeps._stretch.py_func, _longer=sweeps._longer.py_func)
+    known.update(_stretch=sweeps._stretch.py_func, _longer=scratch.longer)
+    known.update(_tape=lambda: 0, _keep_tape=lambda tape: None)
+    known.update(_room=lambda tape: scratch.tape.size - sweeps.BEFORE if tape else 0)
     known.update(_plus=lambda total, term: total + term, _times=lambda total, term: total * term)
     for name, function in FUNCTIONS.items():
         known.update({name: function, f"{name}_f32": function, f"{name}_int": function})

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from graphad.emit import sweeps
+from graphad.ir.sizes import product
 from graphad.loops.control import Branch, Carried, Scan, Sweep, Unwind, While
 from graphad.loops.ir import State, Statement, Var
 from graphad.loops.place import Storage
+from graphad.loops.scratch import ITEM_SIZES
 
 if TYPE_CHECKING:
     from graphad.emit.lines import Lines
@@ -131,30 +133,40 @@ class Text:
         yield from self.end(loop.carried, _odd(length))
 
     def unwind(self, loop: Unwind) -> Iterator[str]:
-        """All states on tapes that grow, then backwards along them."""
+        """All states on a tape that grows, then backwards along it."""
         test, body, adjoint = self.bodies
-        trips, trip = self.word("trips"), self.word("trip")
-        tapes = [self.word(f"{self.printer.name(c.now)}_tape") for c in loop.primal]
+        trips, trip, tape, room, record = map(self.word, ("trips", "trip", "tape", "room", "record"))
+        lengths = [self.printer.extent(product(c.memory.shape) * ITEM_SIZES[c.memory.dtype]) for c in loop.primal]
         yield from self.begin(loop.primal)
         yield from self.begin(loop.carried)
-        for tape, one in zip(tapes, loop.primal, strict=True):
-            shape = ", ".join([str(sweeps.FIRST_TAPE), *map(self.printer.extent, one.memory.shape)])
-            dtype = "bool_" if one.memory.dtype == "bool" else one.memory.dtype
-            yield f"{tape} = np.empty(({shape},), np.{dtype})"
+        yield f"{record} = {' + '.join(f'({length} + 7 & -8)' for length in lengths) or '0'}"
+        yield f"{tape} = _tape()"
+        yield f"{room} = _room({tape})"
         yield f"{trips} = 0"
         yield "while True:"
         yield from indented(self._test(test, loop.holds))
-        for tape, one in zip(tapes, loop.primal, strict=True):
-            yield f"{INDENT}if {trips} == {tape}.shape[0]:"
-            yield f"{INDENT * 2}{tape} = _longer({tape})"
-            yield from indented(self._transfer(one.now, tape, trips, store=True))
+        yield f"{INDENT}if ({trips} + 1) * {record} > {room}:"
+        yield f"{INDENT * 2}{tape} = _longer({tape}, {trips} * {record}, 2 * ({trips} + {sweeps.FEW_TRIPS}) * {record})"
+        yield f"{INDENT * 2}{room} = _room({tape})"
+        yield from indented(self._on_tape(loop, lengths, f"{trips} * {record}", store=True))
         yield from indented(self.step(body, loop.primal))
         yield f"{INDENT}{trips} += 1"
         yield f"for {trip} in range({_backwards(trips)}):"
-        for tape, one in zip(tapes, loop.primal, strict=True):
-            yield from indented(self._transfer(one.now, tape, trip, store=False))
+        yield from indented(self._on_tape(loop, lengths, f"{trip} * {record}", store=False))
         yield from indented(_some(self.step(adjoint, loop.carried)))
+        yield f"_keep_tape({tape})"
         yield from self.end(loop.carried, f"{trips} % 2 == 1")
+
+    def _on_tape(self, loop: Unwind, lengths: Sequence[str], start: str, *, store: bool) -> Iterator[str]:
+        """Store all states on the tape, or load them."""
+        place = f"{self.word('tape')} + {sweeps.BEFORE} + {start}"
+        for one, length in zip(loop.primal, lengths, strict=True):
+            name = self.word(f"{self.printer.name(one.now)}_kept")
+            shape = ", ".join(map(self.printer.extent, one.memory.shape)) or "1"
+            dtype = "bool_" if one.memory.dtype == "bool" else one.memory.dtype
+            yield f"{name} = _array({place}, np.{dtype}, ({shape},))"
+            yield from self._transfer(one.now, name, "" if one.memory.shape else "0", store=store)
+            place += f" + ({length} + 7 & -8)"
 
     # ------------------------------------------------------------------ parts
 

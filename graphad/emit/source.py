@@ -100,8 +100,8 @@ class Writer:
         filled |= any(plan.storage[v].is_array for n in plan.nests if isinstance(n, Parallel) for v, _ in n.totals)
         backwards = called_for & {"scan_adjoint", "while_adjoint"}
         parts = (
-            (scratch, plan.slots), (filling, filled), (blas, "dot" in called_for), (sums, collected),
-            (assembler, self.straight), (threads, parallel), (sweeps, backwards),
+            (scratch, plan.slots or "while_adjoint" in called_for), (filling, filled), (blas, "dot" in called_for),
+            (sums, collected), (assembler, self.straight), (threads, parallel), (sweeps, backwards),
         )  # fmt: skip
         self.carried = [part for part, wanted in parts if wanted]
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))

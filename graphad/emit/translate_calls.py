@@ -235,11 +235,11 @@ def _array(low: Translator, args: list[ast.expr]) -> Array:
     return Array(kind, data, lengths)
 
 
-def _exchange(low: Translator, block: Any) -> Any:
-    """Put a block into the module's slot and take out what was there."""
-    slot = low.module.globals.get("graphad_scratch")
+def _exchange(low: Translator, block: Any, name: str = "graphad_scratch") -> Any:
+    """Put a block into a slot of the module and take out what was there."""
+    slot = low.module.globals.get(name)
     if slot is None:
-        slot = ir.GlobalVariable(low.module, SIZE, "graphad_scratch")
+        slot = ir.GlobalVariable(low.module, SIZE, name)
         slot.linkage, slot.initializer = "internal", ir.Constant(SIZE, 0)
     return low.builder.atomic_rmw("xchg", slot, block, "acq_rel")
 
@@ -278,11 +278,54 @@ def _borrow(low: Translator, args: list[ast.expr]) -> Scalar:
     return Scalar("int64", builder.load(result))
 
 
-@_called("_give_back")
-def _give_back(low: Translator, args: list[ast.expr]) -> None:
-    other = _exchange(low, low.scalar(args[0]).value)
+def _kept(low: Translator, block: Any, name: str) -> None:
+    other = _exchange(low, block, name)
     with low.builder.if_then(low.builder.icmp_unsigned("!=", other, ir.Constant(SIZE, 0))):
         _release(low, other)
+
+
+@_called("_give_back")
+def _give_back(low: Translator, args: list[ast.expr]) -> None:
+    _kept(low, low.scalar(args[0]).value, "graphad_scratch")
+
+
+@_called("_tape")
+def _tape(low: Translator, args: list[ast.expr]) -> Scalar:
+    """As in `graphad.emit.sweeps`, like the functions below."""
+    return Scalar("int64", _exchange(low, ir.Constant(SIZE, 0), "graphad_tape"))
+
+
+@_called("_keep_tape")
+def _keep_tape(low: Translator, args: list[ast.expr]) -> None:
+    _kept(low, low.scalar(args[0]).value, "graphad_tape")
+
+
+@_called("_room")
+def _room(low: Translator, args: list[ast.expr]) -> Scalar:
+    builder, tape, none = low.builder, low.scalar(args[0]).value, ir.Constant(SIZE, 0)
+    with builder.goto_entry_block():
+        result = builder.alloca(SIZE)
+    builder.store(none, result)
+    with builder.if_then(builder.icmp_unsigned("!=", tape, none)):
+        builder.store(builder.load(builder.inttoptr(tape, SIZE.as_pointer())), result)
+    return Scalar("int64", builder.load(result))
+
+
+@_called("_longer")
+def _longer(low: Translator, args: list[ast.expr]) -> Scalar:
+    builder, none = low.builder, ir.Constant(SIZE, 0)
+    tape, used, room = (cast(builder, low.scalar(a), "int64") for a in args)
+    before = ir.Constant(SIZE, sweeps.BEFORE)
+    fresh = builder.call(_library(low, "graphad_allocate", SIZE, SIZE), [builder.add(room, before)])
+    with builder.if_then(builder.icmp_unsigned("==", fresh, none)):
+        builder.ret(ir.Constant(WORD, 1))
+    copy = low.module.declare_intrinsic("llvm.memcpy", [BYTES, BYTES, SIZE])
+    target, source = (builder.inttoptr(builder.add(block, before), BYTES) for block in (fresh, tape))
+    builder.call(copy, [target, source, used, ir.Constant(ir.IntType(1), 0)])
+    builder.store(room, builder.inttoptr(fresh, SIZE.as_pointer()))
+    with builder.if_then(builder.icmp_unsigned("!=", tape, none)):
+        _release(low, tape)
+    return Scalar("int64", fresh)
 
 
 # ---------------------------------------------------------------------- BLAS

@@ -129,7 +129,7 @@ class Fake:
 
     def __init__(self, text: str, arguments: tuple[Argument, ...], returned: tuple[str, ...]) -> None:
         self.source = self.body = text
-        self.arguments, self.returned, self.values, self.kernel = arguments, returned, (), "f"
+        self.arguments, self.returned, self.values, self.programs, self.kernel = arguments, returned, (), (), "f"
 
 
 UNKNOWN = ("v = unknown(a)", "v = i ** 3", "while i:\n        i = 0", "v = a[:]", "v = b", "v = a[0] & 1")

@@ -42,8 +42,9 @@ _engines: list[Any] = []
 _native = threading.RLock()
 
 
-def _straight_function(program: str, dtype: str, calls: Mapping[str, int], file: str | None) -> Any:
-    """The function of a program: addresses of its frame, then its arguments (numbers, and addresses of arrays).
+def _straight_symbol(program: str, dtype: str, calls: Mapping[str, int], file: str | None) -> str:
+    """The name under which LLVM finds a program: addresses of its frame, then its arguments (numbers, and addresses of
+    arrays).
 
     Arguments:
         program: its text.
@@ -54,20 +55,26 @@ def _straight_function(program: str, dtype: str, calls: Mapping[str, int], file:
     machine = f"{binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()} {llvmlite.__version__}"
     digest = hashlib.sha256("\0".join((machine, dtype, program)).encode()).hexdigest()[:24]
     symbol = f"graphad_straight_{digest}"
-    lines = program.strip().splitlines()
-    kinds = [line.split()[0] for line in lines if line.startswith(("number ", "array "))]
-    number = types.float64 if dtype == "float64" else types.float32
-    signature = types.void(types.intp, *[number if kind == "number" else types.intp for kind in kinds])
     with _native:
         address = binding.address_of_symbol(symbol)
         if not address:
             for name, place in calls.items():
                 binding.add_symbol(f"graphad_{name}_{dtype}", place)
-            objects = _objects(symbol, lines, dtype, calls, file)
-            address = _load(symbol, objects)
-            binding.add_symbol(symbol, address)
+            objects = _objects(symbol, program.strip().splitlines(), dtype, calls, file)
+            binding.add_symbol(symbol, _load(symbol, objects))
+    return symbol
+
+
+def _straight_function(program: str, dtype: str, calls: Mapping[str, int], file: str | None) -> Any:
+    """The function of a program for Numba; see `_straight_symbol`."""
+    symbol = _straight_symbol(program, dtype, calls, file)
+    lines = program.strip().splitlines()
+    kinds = [line.split()[0] for line in lines if line.startswith(("number ", "array "))]
+    number = types.float64 if dtype == "float64" else types.float32
+    signature = types.void(types.intp, *[number if kind == "number" else types.intp for kind in kinds])
     if not config.DISABLE_JIT:
         return types.ExternalFunction(symbol, signature)
+    address = binding.address_of_symbol(symbol)
     plain: Any = {types.float64: ctypes.c_double, types.float32: ctypes.c_float, types.intp: ctypes.c_ssize_t}
     return ctypes.CFUNCTYPE(None, *[plain[kind] for kind in signature.args])(address)
 

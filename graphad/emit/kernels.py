@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from llvmlite import binding  # type: ignore[import-untyped]
 
 from graphad.emit import cache as modules
 from graphad.emit import translate, translate_calls, values
+from graphad.emit.assembler import _straight_symbol
 from graphad.emit.direct import (
     DATA,
     KINDS,
@@ -130,8 +131,13 @@ class _Entry(KernelCalls):
 
 def translated_kernel(generated: Generated) -> TranslatedKernel | None:
     """The kernel of a module; None where its text has something that only Numba understands."""
+    if any(program.others for program in generated.programs):
+        return None
+    # Each program has a file of object code of its own, beside the kernel's.
+    file = str(modules.folder() / "graphad_programs.py")
+    symbols = {p.name: _straight_symbol(p.text, p.dtype, {}, file) for p in generated.programs}
     try:
-        code = modules.kept(_key(generated), lambda: _compiled(generated))
+        code = modules.kept(_key(generated), lambda: _compiled(generated, symbols))
     except UntranslatedError:
         return None
     needs, _, code = code.partition(b"\n")
@@ -170,20 +176,20 @@ def _machine() -> Any:
     )
 
 
-def _compiled(generated: Generated) -> bytes:
+def _compiled(generated: Generated, symbols: Mapping[str, str]) -> bytes:
     """What the code needs from elsewhere, as a line, and the object code."""
-    module, needs = _optimized(generated)
+    module, needs = _optimized(generated, symbols)
     return json.dumps(needs).encode() + b"\n" + bytes(_machine().emit_object(module))
 
 
 def assembly(generated: Generated) -> str:
     """The kernel of a module in assembler."""
-    return str(_machine().emit_assembly(_optimized(generated)[0]))
+    return str(_machine().emit_assembly(_optimized(generated, {})[0]))
 
 
-def _optimized(generated: Generated) -> tuple[Any, list[str]]:
+def _optimized(generated: Generated, symbols: Mapping[str, str]) -> tuple[Any, list[str]]:
     """LLVM's module of a kernel, and the functions from elsewhere that it calls."""
-    translated = translate.translate(ENTRY, generated.body, generated.arguments, generated.returned)
+    translated = translate.translate(ENTRY, generated.body, generated.arguments, generated.returned, symbols)
     machine = _machine()
     module = binding.parse_assembly(str(translated))
     module.triple, module.data_layout = machine.triple, str(machine.target_data)

@@ -59,6 +59,7 @@ class Generated:
         arguments: dtypes and ranks of what the kernel takes.
         returned: dtypes of what it returns.
         values: the arrays that are its constants.
+        programs: the straight programs that it calls.
     """
 
     source: str
@@ -74,6 +75,7 @@ class Generated:
     arguments: tuple[Argument, ...] = ()
     returned: tuple[str, ...] = ()
     values: tuple[NDArray[Any], ...] = ()
+    programs: tuple[straight.NamedProgram, ...] = ()
 
 
 def generate(graph: Graph, threads: int = 1) -> Generated:
@@ -125,6 +127,7 @@ class Writer:
         """The module with its kernel and its public function."""
         title = f"{self.program.name}({', '.join(v.name for v in self.program.inputs)})"
         programs = straight.summary(self.straight)
+        named = straight.programs(self.straight)
         parts = [PREAMBLE.format(title=title, programs=programs, header=self._header(), flags=FLAGS)]
         parts.extend(part.LINES + "\n\n\n" for part in self.carried)
         if self.functions:
@@ -133,7 +136,7 @@ class Writer:
         for name, (_, array) in zip(self.globals, self.program.constants, strict=True):
             parts.append(f"{name} = {_array_text(array)}\n\n")
         if self.straight:
-            parts.append(straight.definitions(self.straight) + "\n")
+            parts.append(straight.definitions(named) + "\n")
         parts.extend("\n" + text + "\n" for text in self.lines.nests.functions())
         body = self._kernel()
         parts.append("\n" + body + "\n\n" + self._public())
@@ -153,6 +156,7 @@ class Writer:
                 for v in [*self.program.inputs, *(v for v, _ in self.program.constants), *self.arrays]
             ),
             returned=tuple(v.dtype for v in self.scalars),
+            programs=named,
             values=tuple(np.ascontiguousarray(array) for _, array in self.program.constants),
         )
 

@@ -17,7 +17,7 @@ A line is an instruction `v7 = mul v3 0.5`, or one of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,20 +52,40 @@ def _others(code: Code) -> dict[str, int]:
     return {n: called[n] for n in sorted(called) if n in FUNCTIONS - LIBRARY - OWN}
 
 
-def definitions(statements: Sequence[Statement]) -> str:
-    """The text that defines the programs of a module."""
-    texts: dict[str, None] = {}
+class NamedProgram(NamedTuple):
+    """A straight program of a module.
+
+    Arguments:
+        text: for the assembler.
+        others: the functions of the vector mathematics that it calls, with their numbers of operands.
+    """
+
+    name: str
+    text: str
+    dtype: str
+    others: dict[str, int]
+
+
+def programs(statements: Sequence[Statement]) -> tuple[NamedProgram, ...]:
+    """The programs of a module, in the order of their numbers."""
+    found = []
     for number, statement in enumerate(statements, start=1):
         code: Code = statement.params["code"]
-        for name, count in _others(code).items():
-            texts.setdefault(_callback(name, code.dtype, count))
-        addresses = ", ".join(f'"{n}": _{n}_{code.dtype}.address' for n in _others(code))
-        lines = program_text(code, statement.params["plan"], _scalars(statement))
-        texts.setdefault(f'PROGRAM_{number} = """\n{lines}"""\n')
+        text = program_text(code, statement.params["plan"], _scalars(statement))
+        found.append(NamedProgram(f"straight_{number}", text, code.dtype, _others(code)))
+    return tuple(found)
+
+
+def definitions(named: Sequence[NamedProgram]) -> str:
+    """The text that defines the programs of a module."""
+    texts: dict[str, None] = {}
+    for number, (name, text, dtype, others) in enumerate(named, start=1):
+        for other, count in others.items():
+            texts.setdefault(_callback(other, dtype, count))
+        addresses = ", ".join(f'"{n}": _{n}_{dtype}.address' for n in others)
+        texts.setdefault(f'PROGRAM_{number} = """\n{text}"""\n')
         file = 'globals().get("__file__")'
-        texts.setdefault(
-            f'straight_{number} = _straight_function(PROGRAM_{number}, "{code.dtype}", {{{addresses}}}, {file})\n'
-        )
+        texts.setdefault(f'{name} = _straight_function(PROGRAM_{number}, "{dtype}", {{{addresses}}}, {file})\n')
     return "\n".join(texts) + "\n"
 
 

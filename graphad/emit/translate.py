@@ -9,7 +9,7 @@ it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,8 +28,10 @@ from graphad.emit.values import (
     compared,
     constant,
     definition_of,
+    indices_of,
     is_float,
     operated,
+    varying_names,
 )
 
 ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.BitAnd: "and", ast.BitOr: "or",
@@ -44,13 +46,17 @@ class _AgainError(Exception):
     """A variable turned out to hold a wider kind of number than its first value."""
 
 
-def translate(name: str, text: str, arguments: Sequence[Argument], returned: Sequence[str]) -> ir.Module:
+def translate(
+    name: str, text: str, arguments: Sequence[Argument], returned: Sequence[str],
+    symbols: Mapping[str, str] | None = None,
+) -> ir.Module:  # fmt: skip
     """The LLVM module of a kernel, called as Numba's own are.
 
     Arguments:
         name: of the function in the module.
         text: of the kernel's definition, with its decorator.
         returned: the dtypes of its results.
+        symbols: of the straight programs that it calls.
 
     Raises `UntranslatedError` for what is no part of the kernels' language.
     """
@@ -58,7 +64,7 @@ def translate(name: str, text: str, arguments: Sequence[Argument], returned: Seq
     while True:
         module = ir.Module()
         try:
-            Translator(module, name, definition_of(text), arguments, returned, kinds)
+            Translator(module, name, definition_of(text), arguments, returned, kinds, symbols or {})
         except _AgainError:
             continue
         return module
@@ -69,9 +75,10 @@ class Translator:
 
     def __init__(
         self, module: ir.Module, name: str, definition: ast.FunctionDef, arguments: Sequence[Argument],
-        returned: Sequence[str], kinds: dict[tuple[str, str], str],
+        returned: Sequence[str], kinds: dict[tuple[str, str], str], symbols: Mapping[str, str],
     ) -> None:  # fmt: skip
         self.module = module
+        self.symbols = symbols
         self.name = name
         self.kinds = kinds
         self.returned = returned
@@ -80,7 +87,7 @@ class Translator:
         self.counters: dict[str, Any] = {}
         self.arrays: dict[str, Array] = {}
         self.natural: set[str] = set()
-        self.varying = _varying(definition)
+        self.varying = varying_names(definition)
         address = ir.IntType(8).as_pointer()
         types: list[Any] = [address, address]
         for argument in arguments:
@@ -110,7 +117,7 @@ class Translator:
         function = self.module.globals.get(name)
         if function is None:
             arguments = [Argument("int64", 0)] * len(values)
-            function = Translator(self.module, name, definition(), arguments, ["int64"], self.kinds).function
+            function = Translator(self.module, name, definition(), arguments, ["int64"], self.kinds, {}).function
             function.linkage = "internal"
         with self.builder.goto_entry_block():
             result = self.builder.alloca(SIZE)
@@ -345,7 +352,7 @@ class Translator:
     def store(self, target: ast.Subscript, value: Scalar) -> None:
         """Write an element."""
         array = self.array(target.value)
-        indices = _indices(target)
+        indices = indices_of(target)
         if len(indices) != len(array.shape):
             raise UntranslatedError(ast.unparse(target))
         self.builder.store(self.in_memory(value, array.dtype), self.place(array, indices))
@@ -389,6 +396,8 @@ class Translator:
                 name = ast.unparse(node.func)
                 if isinstance(node.func, ast.Attribute) and node.func.attr == "reshape":
                     return self.reshaped(self.array(node.func.value), node)
+                if name in self.symbols:
+                    return self.straight(self.symbols[name], node.args)
                 if name not in CALLS:
                     raise UntranslatedError(name)
                 return CALLS[name](self, node.args)
@@ -412,7 +421,7 @@ class Translator:
         if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
             axis = ast.literal_eval(node.slice)
             return Scalar("int64", self.array(node.value.value).shape[axis])
-        array, indices = self.array(node.value), _indices(node)
+        array, indices = self.array(node.value), indices_of(node)
         place = self.place(array, indices)
         if len(indices) < len(array.shape):
             return Array(array.dtype, place, array.shape[len(indices) :])
@@ -445,6 +454,18 @@ class Translator:
                 return Scalar(value.kind, self.builder.not_(value.value))
         raise UntranslatedError(ast.unparse(node))
 
+    def straight(self, symbol: str, args: list[ast.expr]) -> None:
+        """Run a straight program on addresses of arrays and on numbers."""
+        values = []
+        for node in args:
+            if isinstance(node, ast.Attribute) and node.attr == "data" and isinstance(node.value, ast.Attribute):
+                values.append(self.builder.ptrtoint(self.array(node.value.value).data, SIZE))
+            else:
+                values.append(self.scalar(node).value)
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        function = self.module.globals.get(symbol) or ir.Function(self.module, kind, symbol)
+        self.builder.call(function, values)
+
     def chosen(self, node: ast.IfExp) -> Scalar:
         """One of two values; only that one is computed."""
         condition = cast(self.builder, self.scalar(node.test), "bool")
@@ -474,22 +495,3 @@ class Translator:
         assert isinstance(shape, ast.Tuple)
         lengths = tuple(cast(self.builder, self.scalar(e), "int64") for e in shape.elts)
         return Array(array.dtype, array.data, lengths)
-
-
-def _varying(definition: ast.FunctionDef) -> set[str]:
-    """The names that are assigned more than once, arguments and counters included."""
-    stored = [a.arg for a in definition.args.args]
-    counters = set()
-    for node in ast.walk(definition):
-        if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
-            counters.add(node.target.id)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            stored.append(node.id)
-    targets = [n.target.id for n in ast.walk(definition) if isinstance(n, ast.For) and isinstance(n.target, ast.Name)]
-    for name in targets:
-        stored.remove(name)
-    return {name for name in stored if stored.count(name) + (name in counters) > 1}
-
-
-def _indices(node: ast.Subscript) -> list[ast.expr]:
-    return list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]

@@ -123,3 +123,23 @@ def definition_of(text: str, name: str = "") -> ast.FunctionDef:
     """The definition of a function in a text; the first where no name is given."""
     found = [d for d in ast.parse(text).body if isinstance(d, ast.FunctionDef) and d.name.startswith(name)]
     return found[0]
+
+
+def varying_names(definition: ast.FunctionDef) -> set[str]:
+    """The names that are assigned more than once, arguments and counters included."""
+    stored = [a.arg for a in definition.args.args]
+    counters = set()
+    for node in ast.walk(definition):
+        if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+            counters.add(node.target.id)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            stored.append(node.id)
+    targets = [n.target.id for n in ast.walk(definition) if isinstance(n, ast.For) and isinstance(n.target, ast.Name)]
+    for name in targets:
+        stored.remove(name)
+    return {name for name in stored if stored.count(name) + (name in counters) > 1}
+
+
+def indices_of(node: ast.Subscript) -> list[ast.expr]:
+    """The indices of an element."""
+    return list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]

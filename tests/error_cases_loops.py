@@ -77,6 +77,13 @@ def fractional_bound() -> object:
     return ga.fori_loop(0, x.sum(), lambda i, s: s + 1.0, 0.0)
 
 
+@case(LOOPS, "A state of nothing", ga.ArgumentError, "carry what the test looks at.")
+def empty_state() -> object:
+    """A loop that carries nothing runs never or for ever."""
+    g, x = small()
+    return ga.while_loop(lambda s: x.sum() > 0.0, lambda s: s, (), graph=g)
+
+
 @case(LOOPS, "A test that answers no truth value", ga.DtypeError, "compare scalars, or reduce: `ga.all`, `ga.any`.")
 def test_of_arrays() -> object:
     """A loop goes on or stops as a whole."""

@@ -333,3 +333,11 @@ def test_a_derivative_of_a_descent_on_a_simulation() -> None:
         moved = [interpret(gradient, **{k: v + s * dots[f"{k}_dot"] for k, v in point.items()}) for s in (step, -step)]
         slope = (moved[0][f"dfinal_d{name}"] - moved[1][f"dfinal_d{name}"]) / (2 * step)
         np.testing.assert_allclose(first[name], slope, rtol=1e-7)
+
+
+def test_functions_that_answer_nothing_make_no_node() -> None:
+    g = ga.Graph("nothing")
+    x = g.input("x", "n")
+    assert ga.scan(lambda c, v: (None, ()), None, x) == (None, ())
+    assert ga.cond(x.sum() > 0.0, lambda: None, lambda: None) is None
+    assert all(node.type.dtype != "tuple" for node in g.nodes)

@@ -118,7 +118,7 @@ class Variable:
                 "the truth of a variable is not known while the graph is built",
                 got=repr(self),
                 source=self.node.source,
-                fix="use `np.where(condition, a, b)`, `np.logical_and`, `np.logical_or`",
+                fix="use `np.where(condition, a, b)` or `ga.cond`; `np.logical_and`, `np.logical_or`",
             )
         )
 

@@ -72,6 +72,8 @@ def scan(
     y_names = y_structure.paths("y")
     ys = traced.variables(y_names, y_leaves, [None] * len(y_leaves))
     traced.close({**carried.outputs, **{f"{name}_out": y for name, y in zip(y_names, ys, strict=True)}})
+    if not carried.start and not ys:
+        return init, y_structure.build(iter(()))
     lifted = lifted_together(traced)
     node = target.apply(
         "scan", *carried.start, *stacked, *lifted.values(), body=traced.frozen(lifted), carries=len(carried.start),
@@ -270,6 +272,15 @@ def while_loop(
     """
     target = graph_of("while_loop", flatten(init)[0], graph)
     carried = Carried("while_loop", target, init)
+    if not carried.start:
+        raise ArgumentError(
+            describe(
+                "`while_loop`: a state without variables never changes",
+                got=str(carried.structure),
+                source=target._user_source(),
+                fix="carry what the test looks at",
+            )
+        )
     traced = carried.trace(body, [])
     traced.close(carried.outputs)
     tested = Traced("while_loop", test, target, [carried.argument], "test")
@@ -342,6 +353,8 @@ def cond(
     named = (("on_true", true_fn), ("on_false", false_fn))
     branches = [Traced("cond", fn, target, arguments, name) for name, fn in named]
     structure = _same_results(*branches)
+    if not structure.leaves:
+        return structure.build(iter(()))
     lifted = lifted_together(*branches)
     on_true, on_false = (branch.frozen(lifted) for branch in branches)
     values = [v for vs in given for v in vs]

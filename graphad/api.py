@@ -201,9 +201,10 @@ def jacobian(
     Several outputs give a named tuple by output, several inputs one by input inside it.
 
     Arguments:
-        mode: "forward" or "reverse" for the whole graph. None: the graph is cut into segments where that saves
-            multiplications at the sizes' hints, each with its own mode; otherwise forward where the inputs have fewer
-            elements than the outputs. The choice and its reason are in `J.plan` and `J.explain()`.
+        mode: "forward" or "reverse" for the whole graph. None: a map is differentiated row by row, a graph of few
+            scalars by elimination; others are cut into segments where that saves multiplications at the sizes' hints,
+            each with its own mode; otherwise forward where the inputs have fewer elements than the outputs. The choice
+            and its reason are in `J.plan` and `J.explain()`.
         batch: a size: the Jacobian of each point along the axis of this extent, without the zeros between points. The
             points come first: x of shape `("n", 6)` and y of shape `("n", 3)` give `(n, 3, 6)`. What has no such axis
             is shared by all points. Raises `DifferentiationError` where a point depends on other points.

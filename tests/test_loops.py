@@ -12,6 +12,7 @@ from graphad.ad import transform
 from graphad.emit.source import generate
 from graphad.interpret import interpret
 from graphad.ir.graph import Graph
+from graphad.ir.text import from_text
 from graphad.loops import axes
 from graphad.loops.ir import Loop, Statement, walk
 from graphad.loops.schedule import schedule
@@ -295,6 +296,31 @@ def test_what_a_loop_reads_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     total = 1.0 + np.zeros_like(c).at[np.array([0])].add(np.ones(1))
     g.output("d", 1.0 + total * 2.0)
     np.testing.assert_array_equal(unjitted(g)(c=np.zeros(3))["d"], [5.0, 3.0, 3.0])
+
+
+SHARED = """graph shared
+  require 1 <= n: 'a slice'
+  u: float64[n] = input
+  a: float64[n] = input
+  %2: float64[n-1] = slice u {sizes=(n-1,), starts=(0,), steps=(1,)}
+  %3: float64[] = const 1.0
+  %4: float64[n] = embed %2 {shape=(n,), starts=(0,), steps=(1,)}
+  %5: float64[n] = add a %4
+  %6: float64[n] = add %3 %4
+  %7: float64[n-1] = square %2
+  %8: float64[n] = embed %7 {shape=(n,), starts=(1,), steps=(1,)}
+  %9: float64[n] = add %6 %8
+  output second = %9
+  output first = %5
+"""
+
+
+def test_no_output_lies_on_a_temporary_that_is_read_after_it() -> None:
+    """Both outputs read one sum; the one that is written first must not take its place."""
+    g = from_text(SHARED)
+    arrays = {"u": RANDOM.normal(size=5), "a": RANDOM.normal(size=5)}
+    for name, value in interpret(g, **arrays).items():
+        np.testing.assert_allclose(unjitted(g)(**arrays)[name], value, rtol=1e-13)
 
 
 def test_parts_that_do_not_change_are_a_choice_by_position() -> None:

@@ -94,7 +94,7 @@ class Donation:
         return access.substitute(lambda a: at(a if self.axes.unrolled(a) else self.axes.find(a))).indices
 
     def _dies(self, var: Var, place: int) -> bool:
-        """Whether nothing needs the temporary once the output is written: in its nest only the same elements do."""
+        """Whether nothing needs the temporary once the output is written, and before that only the same elements do."""
         path = self.placed[place][1]
         nest = path[0] if path else None
         for number in self.places.get(var, ()):
@@ -104,7 +104,7 @@ class Donation:
             inside = nest is not None and bool(around) and around[0] is nest
             if inside and not self._same_elements(statement, var, around, path, place):
                 return False
-            if not inside and number > place:
+            if number > place:
                 return False
         return True
 

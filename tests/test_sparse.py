@@ -258,6 +258,22 @@ def test_formulas_are_given_up_where_they_repeat() -> None:
     np.testing.assert_allclose(hessian(*arrays).toarray(), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("size", ["n", 30])
+def test_deep_networks_are_swept(size: Any) -> None:
+    """Each layer multiplies the number of formulas by its width."""
+    g = ga.Graph("layers")
+    x = g.input("x", shape=(size, 4))
+    h = x
+    for _ in range(8):
+        h = np.tanh(h @ RNG.normal(size=(4, 4)))
+    g.output("y", h)
+    jacobian = ga.jacobian(g, sparse=True, tier="interpreted")
+    assert jacobian.plan.decisions[0].choice == "coloured sweeps"
+    matrix = jacobian(RNG.normal(size=(30, 4)))
+    assert matrix.nnz == 30 * 16
+    assert jacobian.sparsity.passes == 4
+
+
 def test_sparse_by_itself() -> None:
     def waves(**options: Any) -> Any:
         g = ga.Graph("waves")

@@ -127,17 +127,20 @@ def _method(
 ) -> tuple[Direct | Swept, tuple[Decision, ...]]:
     straight, why = formula
     by_formula: tuple[Alternative, ...] = ()
-    unknown = _unknown(graph, blocks, straight)
+    unknown, reason = _unknown(graph, blocks, straight), ""
     if straight is not None:
         _check_dependence(graph, blocks, straight)
         by_formula = (_formulas(graph, straight),)
-        if unknown:
+        if sizes.evaluate(straight.computed(), typical_sizes(graph)) > _elements(graph, blocks):
+            straight, unknown = None, _unknown(graph, blocks, None)
+        elif unknown:
             return straight, (Decision(name, "direct", by_formula, f"every entry by its own formula; {unknown}"),)
-        computed, entries, longest = _counted(graph, blocks, straight)
-        bounds = _bounds(graph, blocks, longest)
-        reason = f"every entry by its own formula: {computed} values for {entries} entries"
-        if computed <= WASTE * entries or by_formula[0].value <= min(bound.value for bound in bounds):
-            return straight, (Decision(name, "direct", (*by_formula, *bounds), reason),)
+        else:
+            computed, entries, longest = _counted(graph, blocks, straight)
+            bounds = _bounds(graph, blocks, longest)
+            reason = f"every entry by its own formula: {computed} values for {entries} entries"
+            if computed <= WASTE * entries or by_formula[0].value <= min(bound.value for bound in bounds):
+                return straight, (Decision(name, "direct", (*by_formula, *bounds), reason),)
         why = "formulas would repeat too much"
     ways = [_cheapest_sweeps(graph, block, block.name in symmetric, bool(unknown)) for block in blocks]
     options = tuple(way.option for way in ways)

@@ -14,6 +14,8 @@ from graphad.emit.source import generate
 from graphad.emit.sweeps import _stretch
 from graphad.errors import IndexRangeError
 from graphad.interpret import interpret
+from graphad.loops.schedule import schedule
+from graphad.loops.summary import summarize
 from graphad.ops.schedules import advances, first_stretch
 from tests.loop_graphs import CASES, decay, diffusion, sweep
 from tests.memory import Memory
@@ -161,3 +163,11 @@ def test_few_states_give_the_gradient_of_all_states_bit_for_bit() -> None:
         np.testing.assert_array_equal(one, other)
     assert few.scratch_bytes(n=10) == few.scratch_bytes(n=10**6) < 2000
     assert every.scratch_bytes(n=10**6) > 24 * 10**6
+
+
+def test_explanations_look_into_loops() -> None:
+    graph, _ = CASES["nested"]()
+    (nest,) = [nest for nest in summarize(schedule(graph)) if nest.calls]
+    assert nest.calls == ("scan n > (m, scan k > m, m)",)
+    assert nest.operations > 1000 * 1000 * 1000
+    assert "scan n > (m, scan k > m, m)" in ga.compile(graph, tier="interpreted").explain(loops=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from graphad.ir.sizes import Extent, product
+from graphad.loops.control import Scan, Sweep
 from graphad.loops.ir import Access, Loop, Statement, Var, walk
 from graphad.loops.schedule import Schedule
 from graphad.loops.scratch import ITEM_SIZES
@@ -29,8 +30,9 @@ class Nest:
         statements: how many it has, unrolled ones counted once.
         stored: the arrays that it writes.
         moved: bytes of the arrays that it touches, each counted once, at the hinted sizes.
-        operations: elementwise operations and accumulations that it executes at the hinted sizes.
-        calls: the whole-array operations in it.
+        operations: elementwise operations and accumulations that it executes at the hinted sizes; of a loop whose
+            steps are not known before those of one.
+        calls: the whole-array operations in it, loops with what is inside.
     """
 
     axes: tuple[Extent, ...]
@@ -77,8 +79,9 @@ def _nest(plan: Schedule, body: list[Loop | Statement], where: dict[int, int]) -
         stored=tuple(Stored(v.name, _memory(plan, v), _reason(plan, v, where)) for v in written),
         moved=sum(_bytes(plan, var) for var in touched),
         operations=sum(_points(plan, s, path) for s, path in placed if s.kind != "call" and s.operation != "{0}")
-        + sum(_points(plan, s, path) for s, path in placed if s.accumulates and s.operation == "{0}"),
-        calls=tuple(s.operation for s in calls),
+        + sum(_points(plan, s, path) for s, path in placed if s.accumulates and s.operation == "{0}")
+        + sum(_steps(plan, s) * sum(nest.operations for nest in _inside(plan, s)) for s in calls),
+        calls=tuple(_called(plan, s) for s in calls),
     )
 
 
@@ -91,9 +94,35 @@ def _nesting(plan: Schedule, loop: Loop) -> str:
     return f"{text} > {inner[0]}" if len(inner) == 1 else f"{text} > ({', '.join(inner)})"
 
 
+def _inside(plan: Schedule, call: Statement) -> list[Nest]:
+    """The nests of the bodies that a call runs."""
+    return [nest for one in plan.inner.get(call, ()) for nest in summarize(one)]
+
+
+def _length(call: Statement) -> Extent | None:
+    """The steps of a loop, where they are known before it runs."""
+    loop = call.params.get("loop")
+    return loop.length if isinstance(loop, (Scan, Sweep)) else None
+
+
+def _steps(plan: Schedule, call: Statement) -> int:
+    length = _length(call)
+    return 1 if length is None else plan.axes.estimate(length)
+
+
+def _called(plan: Schedule, call: Statement) -> str:
+    """A whole-array operation; a loop with its length and the loops inside."""
+    length = _length(call)
+    inner = [part for nest in _inside(plan, call) for part in (nest.nesting, *nest.calls) if part]
+    text = call.operation if length is None else f"{call.operation} {length}"
+    if not inner:
+        return text
+    return f"{text} > {inner[0]}" if len(inner) == 1 else f"{text} > ({', '.join(inner)})"
+
+
 def _accesses(statement: Statement) -> list[Access]:
     if statement.kind == "call":
-        return [statement.out, *(o for o in statement.inputs if isinstance(o, Access))]
+        return [Access(var, ()) for var in dict.fromkeys(statement.variables())]
     return list(statement.accesses())
 
 

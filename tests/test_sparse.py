@@ -106,7 +106,12 @@ def test_random_graphs(case: Case) -> None:
             except DifferentiationError:
                 continue
             dense = ga.interpret(derived, **case.arrays)[f"d{output}_d{name}"]
-            function = ga.jacobian(case.graph, name, output, sparse=True, passes=(), tier="interpreted")
+            try:
+                function = ga.jacobian(case.graph, name, output, sparse=True, passes=(), tier="interpreted")
+            except DifferentiationError:
+                # Nothing is left of what only multiplications by zero connect.
+                assert not dense.any()
+                continue
             matrix = function(**case.arrays)
             np.testing.assert_allclose(matrix.toarray(), dense.reshape(matrix.shape), rtol=1e-9, atol=1e-9)
 

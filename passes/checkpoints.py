@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from graphad.ad.expand import expanded
 from graphad.analysis.cost import typical_sizes
-from graphad.ir.bodies import bodies
+from graphad.ir.bodies import bodies, has_bodies
 from graphad.ir.graph import Frozen, Graph, Node, rebuild
 from graphad.plan.modes import Decision
 from graphad.plan.sweeps import LIMIT, decided, stored_nodes, sweep_decision
@@ -27,6 +27,8 @@ def schedule_sweeps(graph: Graph, limit: int = LIMIT, around: Mapping[str, int] 
         limit: bytes at the hints up to which something is stored for every step.
         around: values of the named sizes, for a body.
     """
+    if not has_bodies(graph):
+        return graph
     bound = typical_sizes(graph, around)
     graph = in_bodies(graph, lambda body: schedule_sweeps(body, limit, bound))
     where: dict[int, dict[int, int]] = {}

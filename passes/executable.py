@@ -5,7 +5,7 @@ Such a sweep can not be differentiated any more, so this comes after all passes,
 
 from __future__ import annotations
 
-from graphad.ir.bodies import needs_of
+from graphad.ir.bodies import has_bodies, needs_of
 from graphad.ir.graph import Graph, Node, rebuild
 from passes.in_bodies import in_bodies
 from passes.loop_slots import rebuilt_body
@@ -23,6 +23,8 @@ def executable(graph: Graph) -> Graph:
     >>> [node.param("carries") for h in (before, executable(before)) for node in h.nodes if node.op == "scan_adjoint"]
     [2, 1]
     """
+    if not has_bodies(graph):
+        return graph
     graph = in_bodies(graph, executable)
     changed: list[int] = []
 

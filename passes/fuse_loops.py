@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from graphad.ir.bodies import fresh_names, inlined, input_like
+from graphad.ir.bodies import fresh_names, has_bodies, inlined, input_like
 from graphad.ir.graph import Frozen, Graph, Node
 from passes.base import Pass
 from passes.dead import remove_dead
@@ -32,6 +32,8 @@ def fuse_loops(graph: Graph) -> Graph:
     >>> [node.op for node in fuse_loops(g).nodes].count("scan")
     1
     """
+    if not has_bodies(graph):
+        return graph
     while (pair := _pair(graph)) is not None:
         graph = remove_dead(_merged(graph, *pair))
     return graph

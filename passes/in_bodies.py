@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from graphad.ir.bodies import bodies, map_bodies
+from graphad.ir.bodies import bodies, has_bodies, map_bodies
 from graphad.ir.graph import Graph, Node, rebuild
 from passes.base import Pass
 
@@ -38,7 +38,7 @@ def in_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
     >>> [len(node.param("body").nodes) for h in (g, in_bodies(g, fold)) for node in h.nodes if node.op == "scan"]
     [5, 1]
     """
-    if not any(any(bodies(node.params)) for node in graph.nodes):
+    if not has_bodies(graph):
         return graph
     changed: list[Graph] = []
 

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from graphad.ir.bodies import has_bodies
 from graphad.ir.graph import Frozen, Graph, Node, keep, rebuild
 from graphad.ir.types import TupleType
 from passes.base import Pass
 from passes.dead import remove_dead
-from passes.loop_slots import Given, Slots, slots_of
+from passes.loop_slots import Given, slots_of
 
 STRETCHED = "broadcast_to"
 
@@ -41,7 +42,7 @@ def reduce_loops(graph: Graph) -> Graph:
       %2: float64[] = item %1 {index=0}
       output y = %2
     """
-    if not any(isinstance(node.type, TupleType) for node in graph.nodes):
+    if not has_bodies(graph):
         return graph
     used = used_results(graph)
     where: dict[int, Reduced] = {}
@@ -177,6 +178,3 @@ class LoopParts(Pass):
     def run(self, graph: Graph) -> Graph:
         """See `reduce_loops`."""
         return reduce_loops(graph)
-
-
-__all__ = ["LoopParts", "Slots", "reduce_loops"]

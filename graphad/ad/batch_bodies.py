@@ -14,9 +14,10 @@ from graphad.errors import GraphError, describe
 from graphad.ir.bodies import fresh_names, inlined, needs_of, with_inputs
 from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import call
-from graphad.ir.types import Shape, TupleType
+from graphad.ir.types import Shape
 from graphad.ir.variable import Variable
 from graphad.ops.build import lift
+from graphad.ops.control import results_of
 from graphad.ops.extents import batch_shape
 
 Results = list[tuple[Variable, bool]]
@@ -27,7 +28,7 @@ def batch_bodies(
 ) -> Results:
     """The results of a node with bodies on batched operands, each with whether it has batch axes itself."""
     if not any(batched):
-        return [(value, False) for value in _items(graph.apply(node.op, *args, **dict(node.params)))]
+        return [(value, False) for value in results_of(graph.apply(node.op, *args, **dict(node.params)))]
     return RULES[node.op](graph, node, args, batched, batch_shape(axes, args, batched))
 
 
@@ -90,11 +91,6 @@ def _batch_first(value: Variable, axes: int) -> Variable:
     return value.transpose(order) if axes else value
 
 
-def _items(node: Variable) -> list[Variable]:
-    assert isinstance(node.type, TupleType)
-    return [node.graph.apply("item", node, index=k) for k in range(len(node.type.items))]
-
-
 # ---------------------------------------------------------------------- loops
 
 
@@ -105,7 +101,7 @@ def _scan(graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[b
     inside = _spread(needs_of(body), range(carries), given)
     new, several = batched_body(body, inside, lead, {k for k in range(carries) if k in inside})
     operands = _operands(args, inside, given, range(carries, carries + xs), lead)
-    found = _items(graph.apply("scan", *operands, **{**params, "body": new}))
+    found = results_of(graph.apply("scan", *operands, **{**params, "body": new}))
     return [
         (_batch_first(value, len(lead)) if several[k] and k >= carries else value, several[k])
         for k, value in enumerate(found)
@@ -135,7 +131,7 @@ def _while(graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[
     if apart:
         new, new_test = _masked(new, new_test, carries, lead)
     operands = _operands(args, inside, given, (), lead)
-    found = _items(graph.apply("while_loop", *operands, body=new, test=new_test, carries=carries))
+    found = results_of(graph.apply("while_loop", *operands, body=new, test=new_test, carries=carries))
     return [(value, k in inside) for k, value in enumerate(found)]
 
 
@@ -180,7 +176,7 @@ def _sweep(graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[
     changed: dict[str, Any] = {**params, "body": new, "adjoint": back}
     if "test" in params:
         changed["test"], _ = batched_body(params["test"], own, lead, ())
-    found = _items(graph.apply(node.op, *_operands(args, own | seeds, given, elements, lead), **changed))
+    found = results_of(graph.apply(node.op, *_operands(args, own | seeds, given, elements, lead), **changed))
     inner = range(len(params["wrt_carries"]), len(params["wrt_carries"]) + len(params.get("wrt_xs", ())))
     return [(_batch_first(value, len(lead)) if k in inner else value, True) for k, value in enumerate(found)]
 
@@ -193,7 +189,7 @@ def _cond(graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[b
     found = [batched_body(branch, given, lead, ())[1] for branch in branches]
     wanted = {k for several in found for k, one in enumerate(several) if one}
     on_true, on_false = [batched_body(branch, given, lead, wanted)[0] for branch in branches]
-    values = _items(graph.apply("cond", *args, on_true=on_true, on_false=on_false))
+    values = results_of(graph.apply("cond", *args, on_true=on_true, on_false=on_false))
     return [(value, k in wanted) for k, value in enumerate(values)]
 
 

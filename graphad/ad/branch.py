@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from graphad.ad import arith
 from graphad.ad.flow import body_flow
 from graphad.ad.forward import push_forward
-from graphad.ad.loop import Values, items_of, ordered
+from graphad.ad.loop import Values, ordered
 from graphad.ad.reverse import pull_back
 from graphad.ir.bodies import fresh_names, input_like
 from graphad.ir.graph import Graph, Node
 from graphad.ir.variable import Variable
+from graphad.ops.control import results_of
 
 
 def push_cond(graph: Graph, node: Node, operands: Sequence[Variable], tangents: Values) -> list[Variable | None]:
@@ -25,7 +26,7 @@ def push_cond(graph: Graph, node: Node, operands: Sequence[Variable], tangents: 
         return answer
     yes, no = [_tangents(branch, moving, results) for branch in branches]
     given = [t for t in tangents[1:] if t is not None]
-    found = items_of(graph.apply("cond", *operands, *given, on_true=yes, on_false=no))
+    found = results_of(graph.apply("cond", *operands, *given, on_true=yes, on_false=no))
     for k, value in zip(results, found, strict=True):
         answer[k] = value
     return answer
@@ -64,7 +65,7 @@ def pull_cond(
         return answer
     yes, no = [_cotangents(branch, given, asked, guarded=guarded) for branch in branches]
     seeds = [c for c in cotangents if c is not None]
-    found = items_of(graph.apply("cond", *operands, *seeds, on_true=yes, on_false=no))
+    found = results_of(graph.apply("cond", *operands, *seeds, on_true=yes, on_false=no))
     for k, value in zip(asked, found, strict=True):
         answer[k + 1] = value
     return answer

@@ -25,8 +25,8 @@ from graphad.ad.forward import push_forward
 from graphad.ir.bodies import fresh_names, input_like, with_inputs
 from graphad.ir.graph import Graph, Node
 from graphad.ir.sizes import Extent
-from graphad.ir.types import TupleType
 from graphad.ir.variable import Variable
+from graphad.ops.control import results_of
 
 Values = Sequence[Variable | None]
 
@@ -68,13 +68,7 @@ class Loop:
                 "scan", *operands, body=self.body, carries=self.carries, xs=self.xs, length=self.length,
                 reverse=self.reverse, checkpoint=self.checkpoint,
             )  # fmt: skip
-        return items_of(node)
-
-
-def items_of(node: Variable) -> list[Variable]:
-    """The results of a node with several."""
-    assert isinstance(node.type, TupleType)
-    return [node.graph.apply("item", node, index=k) for k in range(len(node.type.items))]
+        return results_of(node)
 
 
 # ---------------------------------------------------------------------- forward

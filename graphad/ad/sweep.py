@@ -12,12 +12,13 @@ from graphad.ad import arith
 from graphad.ad.expand import expanded, stored_carries
 from graphad.ad.flow import body_flow, loop_state
 from graphad.ad.forward import push_forward
-from graphad.ad.loop import Loop, Values, dual, items_of, ordered
+from graphad.ad.loop import Loop, Values, dual, ordered
 from graphad.ad.reverse import pull_back
 from graphad.errors import DifferentiationError, describe
 from graphad.ir.bodies import fresh_names, input_like
 from graphad.ir.graph import Graph, Node
 from graphad.ir.variable import Variable
+from graphad.ops.control import results_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def sweep(
     given += [bar for k in parts.of_ys if (bar := cotangents[loop.carries + k]) is not None]
     sums = [arith.zeros(operands[loop.constants[k]]) for k in parts.wrt_constants]
     node = _sweep_node(graph, loop, parts, adjoint_of(loop, parts, guarded=guarded), [*operands, *given, *sums])
-    for k, value in zip(places, items_of(node), strict=True):
+    for k, value in zip(places, results_of(node), strict=True):
         answer[k] = value
     return answer
 

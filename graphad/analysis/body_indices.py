@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphad.analysis.indices import UNKNOWN, Interval, intervals, unproven
-from graphad.ir.bodies import bodies, copy_nodes, fresh_names, inlined, input_like, with_inputs
+from graphad.ir.bodies import bodies, copy_nodes, fresh_names, has_bodies, inlined, input_like, with_inputs
 from graphad.ir.graph import Graph, Node, keep
 from graphad.ir.operation import call
 from graphad.ir.sizes import Extent
@@ -37,7 +37,7 @@ def guarded(graph: Graph) -> tuple[Graph, str | None]:
     >>> [bool(ga.interpret(h, [1.0, 2.0], k)[name]) for k in (-1, 1)]
     [False, True]
     """
-    if not any(any(bodies(node.params)) for node in graph.nodes):
+    if not has_bodies(graph):
         return graph, None
     new = Graph(graph.name)
     new.hints = dict(graph.hints)

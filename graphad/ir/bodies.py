@@ -20,6 +20,11 @@ def bodies(params: Frozen) -> Iterator[tuple[str, Graph]]:
     return ((name, value) for name, value in params if isinstance(value, Graph))
 
 
+def has_bodies(graph: Graph) -> bool:
+    """Whether a node of the graph has bodies, which all have several results: one quick look at every node."""
+    return any(isinstance(node[3], TupleType) for node in graph.nodes)
+
+
 def map_bodies(params: Frozen, change: Callable[[Graph], Any]) -> Frozen:
     """Parameters with every body changed; the parameters themselves where there is none."""
     if not any(isinstance(value, Graph) for _, value in params):

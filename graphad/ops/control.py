@@ -20,6 +20,7 @@ from graphad.ir.graph import Graph
 from graphad.ir.operation import Bodies, Op, Params, Pattern, Projection, register
 from graphad.ir.sizes import Extent
 from graphad.ir.types import Requirement, TensorType, TupleType, never_equal
+from graphad.ir.variable import Variable
 from graphad.ops.extents import nonnegative
 
 Types = tuple[TensorType, ...]
@@ -78,6 +79,12 @@ def _item_type(types: Types, params: Params) -> TensorType:
     if not 0 <= params["index"] < len(types[0].items):
         raise ShapeError(f"there is no result {params['index']} among {len(types[0].items)}")
     return types[0].items[params["index"]]
+
+
+def results_of(node: Variable) -> list[Variable]:
+    """The results of a node with several."""
+    assert isinstance(node.type, TupleType)
+    return [node.graph.apply("item", node, index=k) for k in range(len(node.type.items))]
 
 
 register(

@@ -16,9 +16,10 @@ from graphad.ir.operation import function
 from graphad.ir.sizes import Extent, as_extent, maximum
 from graphad.ir.types import INTEGERS, Requirement, TensorType, never_equal
 from graphad.ir.variable import Variable
+from graphad.ops.control import results_of
 from graphad.ops.extents import never_negative
 from graphad.ops.source import extent_value, iota
-from graphad.ops.tracing import Carried, Traced, as_variable, graph_of, lifted_together, results_of
+from graphad.ops.tracing import Carried, Traced, as_variable, graph_of, lifted_together
 from graphad.ops.trees import Structure, flatten, same_structure
 
 

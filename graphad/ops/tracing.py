@@ -16,7 +16,7 @@ from graphad.ir.bodies import with_inputs
 from graphad.ir.graph import Graph
 from graphad.ir.lifting import OpenBody, innermost
 from graphad.ir.sizes import Size
-from graphad.ir.types import TensorType, TupleType, promote, scalar_dtype
+from graphad.ir.types import TensorType, promote, scalar_dtype
 from graphad.ir.variable import Variable, common_graph
 from graphad.ops.build import is_number
 from graphad.ops.source import extent_value
@@ -112,12 +112,6 @@ def as_variable(graph: Graph, value: Any, dtype: str | None = None) -> Variable:
     if isinstance(value, Size):
         return extent_value(graph, value)
     return graph.const(value, scalar_dtype(value, dtype) if is_number(value) else None)
-
-
-def results_of(node: Variable) -> list[Variable]:
-    """The results of a node with several."""
-    assert isinstance(node.type, TupleType)
-    return [node.graph.apply("item", node, index=k) for k in range(len(node.type.items))]
 
 
 def graph_of(purpose: str, values: Sequence[Any], graph: Graph | None) -> Graph:

@@ -161,6 +161,14 @@ def test_several_blocks() -> None:
     assert jacobian.b.w.nnz == 0
 
 
+def test_lists_of_one_name_give_named_tuples() -> None:
+    x = RNG.uniform(-1, 1, 4)
+    alone = ga.jacobian(banded(), sparse=True, tier="interpreted")(x)
+    named = ga.jacobian(banded(), ["x"], ["y"], sparse=True, tier="interpreted")(x)
+    np.testing.assert_array_equal(named.y.x.data, alone.data)
+    assert ga.hessian(energy(), ["x"], sparse=True, tier="interpreted")(x).x.x.shape == (4, 4)
+
+
 def test_out_takes_data_or_a_result() -> None:
     jacobian = ga.jacobian(banded(), sparse=True, tier="interpreted")
     x = RNG.uniform(-1, 1, 5)

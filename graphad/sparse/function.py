@@ -123,6 +123,7 @@ class SparseFunction:
         self._fill = fill_by_numba if values.recipe.tier == "compiled" else fill_by_numpy
         self._user = _without_seeds(method)
         self._count = len(self._user.inputs)
+        self._alone = isinstance(packing, str)
         self._known: dict[tuple[tuple[int, ...], ...], list[Structure]] = {}
         self._last: Structure | None = None
         self._positions = tuple(list(self._user.inputs).index(name) for name in method.fixed_by)
@@ -140,7 +141,7 @@ class SparseFunction:
         data = np.empty(matrix.nonzeros, matrix.dtype) if out is None else self._data_of(out, matrix, inputs)
         if matrix.fill is None:
             self._compute(*given, out=data)
-            return matrix.filled(data)
+            return self._handed(matrix.filled(data))
         try:
             values = structure.pool.pop()
         except IndexError:
@@ -149,7 +150,11 @@ class SparseFunction:
             self._compute(*given, out=values)
         matrix.fill(values, data)
         structure.pool.append(values)
-        return matrix.filled(data)
+        return self._handed(matrix.filled(data))
+
+    def _handed(self, matrix: Any) -> Any:
+        """The only matrix as itself, or in named tuples where a list of one name was asked for."""
+        return matrix if self._alone else _packed(self.packing, {self.method.blocks[0].name: matrix})
 
     def _several(self, structure: Structure, inputs: tuple[Any, ...], out: Any) -> Any:
         if out is not None:

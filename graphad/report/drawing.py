@@ -73,8 +73,8 @@ class Drawing:
 def family(choice: str) -> str:
     """The colour of a choice, a key of `FAMILIES`; nothing for a choice that is no mode.
 
-    >>> [family(choice) for choice in ("tangents", "adjoints", "forward over reverse", "as built")]
-    ['forward', 'reverse', 'mixed', '']
+    >>> [family(choice) for choice in ("tangents", "local partials", "adjoints", "forward over reverse", "as built")]
+    ['forward', 'forward', 'reverse', 'mixed', '']
     >>> [family(choice) for choice in ("elimination: annealing", "n rows", "direct")]
     ['elimination', 'rows', 'sparse']
     """
@@ -84,7 +84,7 @@ def family(choice: str) -> str:
         ("rows", ("rows",)),
         ("sparse", ("sparse", "colour", "star", "direct", "entr")),
         ("mixed", ("over", "composed", "bidirectional")),
-        ("forward", ("forward", "tangent")),
+        ("forward", ("forward", "tangent", "partials")),
         ("reverse", ("reverse", "adjoint")),
     ):
         if any(sign in words for sign in signs):

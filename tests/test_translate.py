@@ -107,6 +107,7 @@ def arrays(function: ga.CompiledFunction) -> list[tuple[str, str]]:
         ("v = 1\n    if i > 2:\n        v = 7\n    else:\n        v = 9", 7.0),
         ("v = min(i, 2, 8) + max(i, 5)", 7.0),
         ("v = -i // 2 + 7 % -i", -4.0),
+        ("v = -np.int32(7) * -True", 7.0),
         ("v = (a[0] if i > 9 else i)", 3.0),
         ("v = not (i < 3 or i == 3 and i != 4)", 0.0),
     ],

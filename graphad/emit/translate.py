@@ -448,8 +448,8 @@ class Translator:
                 return Scalar("bool", self.builder.not_(cast(self.builder, value, "bool")))
             case ast.USub() if is_float(value.kind):
                 return Scalar(value.kind, self.builder.fneg(value.value))
-            case ast.USub() if value.kind == "int64":
-                return Scalar("int64", self.builder.neg(value.value))
+            case ast.USub():
+                return Scalar("int64", self.builder.neg(cast(self.builder, value, "int64")))
             case ast.Invert() if value.kind in ("int64", "bool"):
                 return Scalar(value.kind, self.builder.not_(value.value))
         raise UntranslatedError(ast.unparse(node))

@@ -2,6 +2,7 @@
 
 from graphad.ad import transform
 from graphad.api import compile, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
+from graphad.budget import plan_memory
 from graphad.compile import CompiledFunction
 from graphad.errors import (
     ArgumentError,
@@ -11,6 +12,7 @@ from graphad.errors import (
     GraphadError,
     GraphError,
     IndexRangeError,
+    MemoryBudgetError,
     PassError,
     ShapeError,
     TextError,
@@ -116,6 +118,7 @@ from graphad.ops.loop_forms import cond, fori_loop, scan, while_loop
 from graphad.ops.loop_forms import (
     map_ as map,
 )
+from graphad.ops.marks import checkpoint, recompute, save
 from graphad.ops.rearrange import (
     atleast_1d,
     atleast_2d,
@@ -190,6 +193,7 @@ __all__ = [
     "GraphError",
     "GraphadError",
     "IndexRangeError",
+    "MemoryBudgetError",
     "NotDifferentiable",
     "PassError",
     "ShapeError",
@@ -223,6 +227,7 @@ __all__ = [
     "broadcast_to",
     "cbrt",
     "ceil",
+    "checkpoint",
     "clip",
     "column_stack",
     "compile",
@@ -315,6 +320,7 @@ __all__ = [
     "ones_like",
     "outer",
     "pad",
+    "plan_memory",
     "polygamma",
     "positive",
     "power",
@@ -324,6 +330,7 @@ __all__ = [
     "radians",
     "ravel",
     "reciprocal",
+    "recompute",
     "relu",
     "remainder",
     "repeat",
@@ -332,6 +339,7 @@ __all__ = [
     "roll",
     "rot90",
     "round",
+    "save",
     "scan",
     "sigmoid",
     "sign",

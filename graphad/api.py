@@ -5,8 +5,10 @@ where there are any. `wrt` names inputs and `of` outputs; a name gives the resul
 and None stands for all of floating dtype (one as itself, several as a named tuple). `passes` replaces the default
 pipeline, which runs before the graph is differentiated and after. `tier` is "compiled"; or "interpreted", for an answer
 at once without a compiler; or "auto", which interprets first and lets a thread compile when that seems to pay.
-`threads` is how many threads a call uses where loops are long enough; what comes out depends on that number, not on
-the machine. The derivative graphs themselves come from `graphad.transform`.
+`memory_budget` is what a call may take besides its arguments (bytes, a text such as "200MB", or a fraction of what it
+takes without): then values of the forward sweep are computed again. `threads` is how many threads a call uses where
+loops are long enough; what comes out depends on that number, not on the machine. The derivative graphs themselves come
+from `graphad.transform`.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from graphad.ir.graph import Graph
 from graphad.ir.types import as_shape
 from graphad.plan.gradients import planned_gradient
 from graphad.plan.jacobians import batched_jacobian, planned_jacobian
+from graphad.plan.memory import Budget
 from graphad.plan.modes import Mode, Plan, fixed, uniform
 from graphad.plan.second import planned_hessian, planned_hvp
 from graphad.plan.sparse import plan_sparse
@@ -65,6 +68,7 @@ def grad(
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
     threads: int = 1,
+    memory_budget: Budget | None = None,
 ) -> CompiledFunction:
     """The gradient of a scalar output: `g(*inputs)`, arrays of the shapes of `wrt`.
 
@@ -81,7 +85,7 @@ def grad(
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = pack_named("gradient", inputs, parts, alone=_alone(wrt))
     derived, plan = planned_gradient(_simplified(graph, passes), inputs, output, with_value=False)
-    return compile_graph(derived, packing, plan, passes, tier, threads)
+    return compile_graph(derived, packing, plan, passes, tier, threads, memory_budget)
 
 
 def value_and_grad(
@@ -92,6 +96,7 @@ def value_and_grad(
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
     threads: int = 1,
+    memory_budget: Budget | None = None,
 ) -> CompiledFunction:
     """A scalar output and its gradient in one go: `vg(*inputs) -> (value, gradient)`.
 
@@ -106,7 +111,7 @@ def value_and_grad(
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = Record((output, pack_named("gradient", inputs, parts, alone=_alone(wrt))))
     derived, plan = planned_gradient(_simplified(graph, passes), inputs, output, with_value=True)
-    return compile_graph(derived, packing, plan, passes, tier, threads)
+    return compile_graph(derived, packing, plan, passes, tier, threads, memory_budget)
 
 
 def jvp(
@@ -145,6 +150,7 @@ def vjp(
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
     threads: int = 1,
+    memory_budget: Budget | None = None,
 ) -> CompiledFunction:
     """Vector times Jacobian: `f(*inputs, *cotangents) -> (value, gradients)`; by name the cotangent of `y` is `y_bar`.
 
@@ -161,7 +167,7 @@ def vjp(
     simple, reason = _simplified(graph, passes), "one cotangent is pulled: one reverse sweep"
     plan = uniform(f"vjp of {', '.join(outputs)}", "reverse", reason, simple, inputs, outputs)
     return compile_graph(
-        transform.vjp(simple, inputs, outputs), Record((values, gradients)), plan, passes, tier, threads
+        transform.vjp(simple, inputs, outputs), Record((values, gradients)), plan, passes, tier, threads, memory_budget
     )
 
 
@@ -169,19 +175,19 @@ def vjp(
 def jacobian(
     graph: Graph, wrt: Names = None, of: Names = None, mode: Mode | None = None, *, sparse: Literal[False],
     batch: str | int | None = None, force: Mapping[str, Mode] | None = None, passes: Sequence[Pass] = DEFAULT,
-    tier: Tier = "compiled", threads: int = 1,
+    tier: Tier = "compiled", threads: int = 1, memory_budget: Budget | None = None,
 ) -> CompiledFunction: ...  # fmt: skip
 @overload
 def jacobian(
     graph: Graph, wrt: Names = None, of: Names = None, mode: Mode | None = None, *, sparse: Literal[True],
     batch: str | int | None = None, force: Mapping[str, Mode] | None = None, passes: Sequence[Pass] = DEFAULT,
-    tier: Tier = "compiled", threads: int = 1,
+    tier: Tier = "compiled", threads: int = 1, memory_budget: Budget | None = None,
 ) -> SparseFunction: ...  # fmt: skip
 @overload
 def jacobian(
     graph: Graph, wrt: Names = None, of: Names = None, mode: Mode | None = None, *, sparse: None = None,
     batch: str | int | None = None, force: Mapping[str, Mode] | None = None, passes: Sequence[Pass] = DEFAULT,
-    tier: Tier = "compiled", threads: int = 1,
+    tier: Tier = "compiled", threads: int = 1, memory_budget: Budget | None = None,
 ) -> CompiledFunction | SparseFunction: ...  # fmt: skip
 def jacobian(
     graph: Graph,
@@ -195,6 +201,7 @@ def jacobian(
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
     threads: int = 1,
+    memory_budget: Budget | None = None,
 ) -> CompiledFunction | SparseFunction:
     """Jacobians: `J(*inputs)`, dense arrays of shape `y.shape + x.shape`, or sparse matrices.
 
@@ -241,10 +248,12 @@ def jacobian(
     if sparse and (batch is not None or force):
         other = "force" if batch is None else "batch"
         raise ArgumentError(describe(f"`sparse` and `{other}` are both given", fix=f"`{other}` is for dense Jacobians"))
+    if sparse and memory_budget is not None:
+        raise ArgumentError(describe("`sparse` is given with `memory_budget`", fix="a budget is for dense Jacobians"))
     simple = _simplified(graph, passes)
     rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
     packing = pack_named("jacobian", outputs, rows, alone=_alone(of))
-    if sparse is not False and batch is None and not force:
+    if sparse is not False and batch is None and not force and memory_budget is None:
         blocks = jacobian_blocks(simple, inputs, outputs)
         outcome = plan_sparse(simple, blocks, f"{graph.name}_jacobian", sparse, mode)
         if outcome.method is not None:
@@ -253,7 +262,7 @@ def jacobian(
         derived, plan = planned_jacobian(simple, inputs, outputs, mode, force)
     else:
         derived, plan = batched_jacobian(simple, inputs, outputs, batch, mode)
-    return compile_graph(derived, packing, plan, passes, tier, threads)
+    return compile_graph(derived, packing, plan, passes, tier, threads, memory_budget)
 
 
 @overload
@@ -328,6 +337,7 @@ def hvp(
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
     threads: int = 1,
+    memory_budget: Budget | None = None,
 ) -> CompiledFunction:
     """Hessian times vector: `hv(*inputs, *vectors)`; by name the vector that goes with `x` is `x_dot`.
 
@@ -360,7 +370,7 @@ def hvp(
     slopes = pack_named("gradient", inputs, [f"d{output}_d{n}" for n in inputs], alone=alone)
     parts = [part for part, wanted in ((output, value), (slopes, gradient)) if wanted]
     packing = Record((*parts, product)) if parts else product
-    return compile_graph(derived, packing, plan, passes, tier, threads)
+    return compile_graph(derived, packing, plan, passes, tier, threads, memory_budget)
 
 
 def _simplified(graph: Graph, passes: Sequence[Pass]) -> Graph:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from graphad.analysis.body_indices import guarded
 from graphad.analysis.cost import typical_sizes
 from graphad.analysis.indices import alone, check_graph, index_checks
+from graphad.budget import Fitting, memory_decision
 from graphad.emit import cache
 from graphad.emit.bound import bind
 from graphad.emit.call import AnyKernel, CallPath, Kernel, Stage, entry_of, make_call, signature
@@ -27,7 +28,9 @@ from graphad.ir.graph import Graph, expect_graph
 from graphad.ir.verify import check_sizes
 from graphad.loops.parallel import LEAST_WORK, Parallel, Serial
 from graphad.loops.scratch import block_bytes
+from graphad.plan.memory import Budget
 from graphad.plan.modes import Decision, Plan, fixed
+from graphad.plan.tasks import marked
 from passes.base import Pass
 from passes.executable import executable
 from passes.inline import inline
@@ -343,6 +346,7 @@ class CompiledFunction:
         self,
         passes: bool = False,
         loops: bool = False,
+        memory: bool = False,
         width: int = 100,
         format: Literal["text", "html"] = "text",
     ) -> str:
@@ -351,6 +355,7 @@ class CompiledFunction:
         Arguments:
             passes: show nodes and floating-point operations before and after each pass.
             loops: show the loop nests, what each keeps in memory and why, bytes moved and operations.
+            memory: show what is live in the course of a call, and what a memory budget stores and computes again.
             width: of the text, in characters.
             format: "text"; or "html", for one page with all tables and the drawn graphs, which needs no other file.
 
@@ -365,7 +370,7 @@ class CompiledFunction:
             raise ArgumentError(describe(f"format={format!r}", expected='"text" or "html"'))
         from graphad.report.explain import explain
 
-        return explain(self, passes=passes, loops=loops, width=width)
+        return explain(self, passes=passes, loops=loops, memory=memory, width=width)
 
     def draw(self, path: str | os.PathLike[str], *, layout: str | None = None) -> Path:
         """Write a drawing, and return its path; an existing file is replaced.
@@ -403,6 +408,7 @@ def compile_graph(
     passes: Sequence[Pass] = DEFAULT,
     tier: Tier = "compiled",
     threads: int = 1,
+    memory_budget: Budget | None = None,
 ) -> CompiledFunction:
     """A compiled function of a graph.
 
@@ -412,6 +418,8 @@ def compile_graph(
         passes: run in order before code is generated.
         tier: what runs it.
         threads: how many threads a call of the compiled code uses, itself included.
+        memory_budget: of a derivative: what a call may take besides its arguments, at the sizes' hints. Bytes, a text
+            such as "1.5 GiB", or a fraction of what it takes without a budget. `fn.plan.memory` says what it came to.
 
     Raises `ArgumentError` for another tier, and for no whole number of threads from 1 to 256.
     """
@@ -426,7 +434,12 @@ def compile_graph(
     if packing is None:
         names = tuple(graph.outputs)
         packing = names[0] if len(names) == 1 else Record(names, graph.name, names)
-    return CompiledFunction(Recipe(graph, packing, plan or Plan(), tuple(passes), tier, threads))
+    made = plan or Plan()
+    if memory_budget is not None or (made.graph is not None and marked(graph)):
+        fitted = Fitting(run_pipeline(graph, passes)[0]).fit(memory_budget)
+        passes = (*passes, fitted.checkpoint)
+        made = replace(made, decisions=(*made.decisions, memory_decision(fitted.report)), memory=fitted.report)
+    return CompiledFunction(Recipe(graph, packing, made, tuple(passes), tier, threads))
 
 
 def _how_run(nest: Parallel | Serial, threads: int) -> tuple[str, str]:

@@ -47,6 +47,10 @@ class DifferentiationError(GraphadError, ValueError):
     """A derivative that does not exist: an integer input, an output that does not depend on it, a step function."""
 
 
+class MemoryBudgetError(GraphadError, ValueError):
+    """A memory budget that no schedule keeps; names the least possible one and what limits it."""
+
+
 class VerificationError(GraphadError, ValueError):
     """A graph whose structure contradicts itself; names the node and the user's line."""
 

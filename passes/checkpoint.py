@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from graphad.ir.graph import Graph, Node
 from graphad.plan.memory import MemoryPlan
-from graphad.plan.tasks import GraphTasks, graph_tasks
+from graphad.plan.tasks import GraphTasks, by_level, graph_tasks
 from passes.base import Pass
+from passes.executable import executable
+from passes.inline import inline
 
 
 def scheduled(tasks: GraphTasks, steps: tuple[int, ...]) -> Graph:
@@ -36,12 +38,12 @@ class Writer:
         """Write all steps, then the outputs."""
         for name, node_id in self.old.inputs.items():
             self.new.inputs[name] = self._view(node_id)
-        turn, called = self.tasks.problem.turn, False
+        called, first = False, self._first_call(steps)
         results: dict[int, int] = {}
-        for step in steps:
+        for number, step in enumerate(steps):
             node_id = self.tasks.nodes[step]
             fused = self.tasks.problem.tasks[step].fused
-            if fused and (called or self.region == 0) and (step >= turn or step in self.runs or self.region):
+            if fused and called and number > first:
                 self.region += 1
             called = not fused
             node = self.old.nodes[node_id]
@@ -51,6 +53,13 @@ class Writer:
             self.new.outputs[name] = results[node_id] if node_id in results else self._view(node_id)
         return self.new
 
+    def _first_call(self, steps: tuple[int, ...]) -> int:
+        """The last call before the first backward task: what is fused behind it shares a loop with that task."""
+        tasks, turn = self.tasks.problem.tasks, self.tasks.problem.turn
+        begun = next((number for number, step in enumerate(steps) if step >= turn), len(steps))
+        calls = [number for number in range(begun) if not tasks[steps[number]].fused]
+        return calls[-1] if calls else -1
+
     def _value(self, node_id: int) -> int:
         task = self.tasks.task_of.get(node_id)
         return self._view(node_id) if task is None else self.runs[task]
@@ -59,30 +68,33 @@ class Writer:
         """A node that takes no memory, of the last runs of what it shows."""
         node = self.old.nodes[node_id]
         args = tuple(self._value(a) for a in node.args)
-        if node.op in ("save", "recompute"):
-            return args[0]
         key = (node_id, args)
         if key not in self.views:
             self.views[key] = self._append(node, args)
         return self.views[key]
 
     def _append(self, node: Node, args: tuple[int, ...]) -> int:
-        region = self.region if node.args else 0
+        region = self.region if node.args else 0  # numbers belong to no region
         return self.new._append(node._replace(args=args, region=region))
 
 
 @dataclass(frozen=True)
 class Checkpoint(Pass):
-    """Write a schedule down; without one, store everything and only drop the user's marks.
+    """Write a schedule down.
 
     Arguments:
-        plan: a schedule of the tasks that `graph_tasks` makes of the graph.
+        plan: a schedule of the tasks that `graph_tasks` makes of the graph; None: as the nodes stand.
+        digest: of the graph that was planned; other graphs are left alone.
+        levels: whether the nodes were planned in the order of their levels.
     """
 
     plan: MemoryPlan | None = None
+    digest: str = ""
+    levels: bool = False
 
     def run(self, graph: Graph) -> Graph:
         """See `scheduled`."""
-        if self.plan is None:
+        if self.plan is None or graph.digest != self.digest:
             return graph
-        return scheduled(graph_tasks(graph), self.plan.steps)
+        whole = executable(inline(graph))
+        return scheduled(graph_tasks(by_level(whole) if self.levels else whole), self.plan.steps)

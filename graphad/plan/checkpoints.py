@@ -35,6 +35,7 @@ class Choice(NamedTuple):
         bytes: of these and of what crosses to the next stage.
         forward: the most bytes live while it runs forward, `backward` while its backward tasks run.
         cost: of all its forward tasks that run.
+        at_once: nothing runs before the backward tasks.
     """
 
     saved: frozenset[int]
@@ -42,6 +43,7 @@ class Choice(NamedTuple):
     forward: int
     backward: int
     cost: int
+    at_once: bool
 
 
 class Profile(NamedTuple):
@@ -70,7 +72,10 @@ def profile(staged: Staged, s: int) -> Profile:
     options = [option.saved | leaving for option in found]
     choices = tuple(_choice(staged, s, saved, frozenset()) for saved in options)
     last = tuple(_choice(staged, s, saved, leaving) for saved in options)
-    return Profile(passed.cost, passed.peak - problem.held, choices, (_choice(staged, s, None, leaving), *last))
+    # Backward at once would keep what the user wants to be computed again.
+    if not any(problem.tasks[t].mark == "recompute" for t in stage.forward):
+        last = (_choice(staged, s, None, leaving), *last)
+    return Profile(passed.cost, passed.peak - problem.held, choices, last)
 
 
 def _choice(staged: Staged, s: int, saved: frozenset[int] | None, there: frozenset[int]) -> Choice:
@@ -85,7 +90,7 @@ def _choice(staged: Staged, s: int, saved: frozenset[int] | None, there: frozens
     replay.backward(s)
     back = simulate(problem, replay.steps[begun:], kept | stage.arriving, stage.departing).peak - problem.held
     cost = sum(problem.tasks[t].cost for t in replay.steps if t < problem.turn)
-    return Choice(kept, staged.bytes_of(kept), running, back, cost)
+    return Choice(kept, staged.bytes_of(kept), running, back, cost, saved is None)
 
 
 class Table(NamedTuple):
@@ -225,10 +230,11 @@ class ChainPlanner:
                 continue
             work.append(("back", i, 0, 0))
             options = self.profiles[i].last if j == i + 1 else self.profiles[i].choices
-            if j > i + 1 or decision < -2:
-                replay.forward(i, self._moved(i, options[-2 - decision].saved))
+            choice = options[-2 - decision]
+            if not choice.at_once:
+                replay.forward(i, self._moved(i, choice.saved))
             if j > i + 1:
-                work.append(("pull", i + 1, j, m - self._ceil(options[-2 - decision].bytes)))
+                work.append(("pull", i + 1, j, m - self._ceil(choice.bytes)))
         return replay.steps
 
     def _moved(self, s: int, saved: frozenset[int]) -> frozenset[int]:

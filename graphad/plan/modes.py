@@ -15,6 +15,7 @@ from graphad.ir import sizes
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent
 from graphad.ir.views import view
+from graphad.plan.budget import MemoryReport
 
 Mode = Literal["forward", "reverse"]
 
@@ -54,12 +55,13 @@ class Decision:
 class Plan:
     """All decisions about a compiled function, in the order in which they were made.
 
-    `graph` is the graph that was differentiated, after passes: the nodes of decisions are its nodes. Printed, a plan is
-    a table.
+    `graph` is the graph that was differentiated, after passes: the nodes of decisions are its nodes. `memory` says
+    what a memory budget or the user's marks came to. Printed, a plan is a table.
     """
 
     decisions: tuple[Decision, ...] = ()
     graph: Graph | None = None
+    memory: MemoryReport | None = None
 
     @property
     def segments(self) -> tuple[Decision, ...]:

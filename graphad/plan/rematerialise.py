@@ -37,28 +37,38 @@ class Rematerialisation:
         return MemoryPlan(steps, found.peak, found.cost, 0, "everything stored")
 
     @cached_property
+    def relaxed(self) -> MemoryPlan:
+        """The schedule without a budget: everything is stored but what the user marked to be computed again."""
+        if not any(task.mark == "recompute" for task in self.problem.tasks):
+            return self.everything
+        planner = self._chain(self.everything.peak + sum(task.bytes for task in self.problem.tasks))
+        found = self._made(planner.steps(planner.levels), "marks")
+        return self.everything if found is None else found
+
+    @cached_property
     def least(self) -> MemoryPlan:
         """The schedule with the smallest peak found, whatever it costs."""
-        return min(self._found(self.everything.peak), key=lambda p: (p.peak, p.extra))
+        planner = self._chain(self.everything.peak)
+        found = [self.everything, *self._found(planner, 0)]
+        return min(found, key=lambda p: (p.peak, p.extra))
 
     def plan(self, budget: int) -> MemoryPlan | None:
         """The cheapest schedule found whose peak is within so many bytes; None where none was found."""
-        if self.everything.peak <= budget:
-            return self.everything
-        found = [plan for plan in self._found(budget) if plan.peak <= budget]
+        if self.relaxed.peak <= budget:
+            return self.relaxed
+        found = [plan for plan in self._found(self._chain(budget), budget) if plan.peak <= budget]
         return min(found, key=lambda p: (p.extra, p.peak)) if found else None
 
     def _chain(self, budget: int) -> ChainPlanner:
         """The checkpoints for every amount of memory up to a little more than a budget."""
-        most = min(int(MARGIN * budget), self.everything.peak) - self.problem.held
+        most = int(MARGIN * budget) - self.problem.held
         if self._planner is None or not most <= self._planner[0] <= 2 * most:
             self._planner = most, ChainPlanner(self.staged, max(most, 1))
             self._planner[1].solve()
         return self._planner[1]
 
-    def _found(self, budget: int) -> Iterator[MemoryPlan]:
+    def _found(self, planner: ChainPlanner, budget: int) -> Iterator[MemoryPlan]:
         """Schedules along the chain: as sizes are rounded up, more than the budget may give one that keeps it."""
-        planner = self._chain(budget)
         low, high = 0, planner.levels
         while low <= high:
             middle = (low + high) // 2

@@ -68,7 +68,7 @@ def minimum_cut(
     flow: nx.DiGraph[object] = nx.DiGraph()
     flow.add_nodes_from(("source", "sink"))
     for t in inside:
-        flow.add_edge((t, "in"), (t, "out"), capacity=tasks[t].bytes)
+        flow.add_edge((t, "in"), (t, "out"), **({} if tasks[t].mark == "recompute" else {"capacity": tasks[t].bytes}))
         if t in banned:
             flow.add_edge("source", (t, "in"))
         for arg in tasks[t].args:

@@ -50,6 +50,9 @@ class Staged:
                 if number < turn:
                     self.last_forward[arg] = number
                 self.last_backward[arg] = number
+        for number in range(turn):
+            if tasks[number].mark == "save":
+                self.last_forward[number] = turn - 1  # so it crosses all later cuts and is never dropped
         self.cuts = self._cuts() if cuts is None else cuts
         self.stage_of = np.searchsorted(np.array(self.cuts), np.arange(turn), side="right").tolist() if turn else []
         self.stages = self._stages()
@@ -61,12 +64,16 @@ class Staged:
         """
         turn, tasks = self.problem.turn, self.problem.tasks
         change = np.zeros(turn + 1, np.int64)
+        forbidden = np.zeros(turn + 1, bool)  # what crosses a cut is stored
         for number in range(turn):
             change[number + 1] += tasks[number].bytes
             change[self.last_forward[number] + 1] -= tasks[number].bytes
+            if tasks[number].mark == "recompute":
+                forbidden[number + 1 : self.last_forward[number] + 1] = True
         crossing = np.cumsum(change)
         inner = np.arange(1, turn)
         narrow = (crossing[inner] <= crossing[inner - 1]) | (inner == 1)
+        narrow &= ~forbidden[inner]
         narrow &= crossing[inner] <= np.append(crossing[inner[1:]], np.iinfo(np.int64).max)[: len(inner)]
         calls = np.cumsum([not task.fused for task in tasks[:turn]])
         best: dict[int, int] = {}

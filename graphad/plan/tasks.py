@@ -7,17 +7,20 @@ values stay in registers unless another loop needs them. Large products are call
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from graphad.analysis.cost import VIEWS, letter_extents, node_flops, typical_sizes
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node
+from graphad.ir.types import TensorType, TupleType
+from graphad.ops.marks import SAVE
 from graphad.plan.memory import Problem, Task
 
 CALL_FROM = 4096  # multiplications from which a product is a call of its own
-ALIASES = VIEWS | {"gather", "save", "recompute"}
+ALIASES = VIEWS | {"gather", "item"}
+LOOPS = frozenset({"scan", "while_loop", "cond", "scan_adjoint", "while_adjoint"})
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,20 @@ def graph_tasks(
             continue
         task_of[node_id] = len(tasks)
         nodes.append(node_id)
-        size = _bytes(node, bound, bytes_per_element)
+        size = _bytes(node.type, bound, bytes_per_element)
         cost = sizes.evaluate(node_flops(graph, node_id), bound)
         kept = node_id in outputs
         tasks.append(
-            Task(f"%{node_id} {node.op}", size, cost, args, not _is_call(graph, node, bound), kept, 0, "")
+            Task(f"%{node_id} {node.op}", size, cost, args, not _is_call(graph, node, bound), kept, 0, _mark(node))
         )
-    held = sum(_bytes(graph.nodes[i], bound, bytes_per_element) for i in outputs if graph.nodes[i].type.rank)
-    problem = Problem(tuple(_marked(graph, tasks, task_of, roots)), 0, held)
-    return GraphTasks(graph, Problem(problem.tasks, _turn(problem), held), tuple(nodes), task_of, roots)
+    held = sum(_bytes(graph.nodes[i].type, bound, bytes_per_element) for i in outputs if graph.nodes[i].type.rank)
+    turn = _turn(tasks)
+    return GraphTasks(graph, Problem(tuple(tasks), turn, held), tuple(nodes), task_of, roots)
 
 
 def _is_call(graph: Graph, node: Node, bound: Mapping[str, int]) -> bool:
     if node.op != "einsum":
-        return False
+        return node.op in LOOPS
     types = tuple(graph.nodes[a].type for a in node.args)
     extents = [sizes.evaluate(e, bound) for e in letter_extents(node, types).values()]
     return int(np.prod(extents)) >= CALL_FROM
@@ -103,26 +106,58 @@ def _is_copy(
     return False
 
 
-def _bytes(node: Node, bound: Mapping[str, int], bytes_per_element: int | None) -> int:
-    dtype = np.dtype(node.type.dtype)
+def _bytes(kind: TensorType, bound: Mapping[str, int], bytes_per_element: int | None) -> int:
+    if isinstance(kind, TupleType):
+        return sum(_bytes(item, bound, bytes_per_element) for item in kind.items)
+    dtype = np.dtype(kind.dtype)
     width = bytes_per_element if bytes_per_element and dtype.kind == "f" else dtype.itemsize
-    return sizes.evaluate(node.type.elements, bound) * width
+    return sizes.evaluate(kind.elements, bound) * width
 
 
-def _marked(
-    graph: Graph, tasks: list[Task], task_of: Mapping[int, int], roots: Mapping[int, tuple[int, ...]]
-) -> list[Task]:
-    """The tasks with the marks that users set on them."""
-    marks: dict[int, str] = {}
+def by_level(graph: Graph) -> Graph:
+    """The graph with its nodes in the order of their levels: as late as their first readers allow, results at once.
+
+    What is derived of a derivative stands behind all of it in the order of ids, and beside its operands in this one.
+    """
+    depth = [0] * len(graph.nodes)
     for node_id, node in enumerate(graph.nodes):
-        if node.op in ("save", "recompute"):
-            marks.update(dict.fromkeys(roots[node_id], node.op))
-    return [replace(task, mark=marks[k]) if k in marks else task for k, task in enumerate(tasks)]
+        depth[node_id] = 1 + max((depth[a] for a in node.args), default=-1)
+    level = list(depth)
+    latest: list[int | None] = [None] * len(graph.nodes)
+    for node_id in range(len(graph.nodes) - 1, -1, -1):
+        known = latest[node_id]
+        if known is not None:
+            level[node_id] = known - 1
+        for arg in graph.nodes[node_id].args:
+            before = latest[arg]
+            latest[arg] = level[node_id] if before is None else min(before, level[node_id])
+    order = sorted(range(len(graph.nodes)), key=lambda k: (level[k], k))
+    new = Graph(graph.name)
+    new.hints, new.requirements = dict(graph.hints), list(graph.requirements)
+    place: dict[int, int] = {}
+    for old in order:
+        node = graph.nodes[old]
+        place[old] = len(new.nodes)
+        new.nodes.append(node.on(tuple(place[a] for a in node.args)))
+    new.inputs = {name: place[i] for name, i in graph.inputs.items()}
+    new.outputs = {name: place[i] for name, i in graph.outputs.items()}
+    return new
 
 
-def _turn(problem: Problem) -> int:
+def _mark(node: Node) -> str:
+    """What the user said about a node."""
+    if node.region >= 0:
+        return ""
+    return "save" if node.region == SAVE else "recompute"
+
+
+def marked(graph: Graph) -> bool:
+    """Whether the user marked a node."""
+    return any(node.region < 0 for node in graph.nodes)
+
+
+def _turn(tasks: list[Task]) -> int:
     """The place at which the most bytes wait for later tasks: the end of the forward part."""
-    tasks = problem.tasks
     change = np.zeros(len(tasks) + 2, np.int64)
     last = list(range(len(tasks)))
     for number, task in enumerate(tasks):

@@ -18,15 +18,18 @@ INDENT = "    "
 WIDEST = 64  # characters of a cell whose row has text below it
 
 
-def explain(function: CompiledFunction, *, passes: bool = False, loops: bool = False, width: int = 100) -> str:
+def explain(
+    function: CompiledFunction, *, passes: bool = False, loops: bool = False, memory: bool = False, width: int = 100
+) -> str:
     """The report of a compiled function.
 
     Arguments:
         passes: show nodes and floating-point operations around each pass.
         loops: show the loop nests, what each keeps in memory and why, bytes moved and operations.
+        memory: show what is live in the course of a call, and what a memory budget stores and computes again.
         width: of the text, in characters.
     """
-    found = sections(function, passes=passes, loops=loops)
+    found = sections(function, passes=passes, loops=loops, memory=memory)
     return "\n\n".join(f"{s.title}\n{section_text(s, width)}" for s in found) + "\n"
 
 

@@ -60,7 +60,7 @@ def function_page(
 
 def _tables(function: CompiledFunction, patterns: Mapping[str, Pattern]) -> list[str]:
     """The sections of the explanation, the plan first; patterns and the timeline of memory among them."""
-    about, decided, *more = sections(function, passes=True, loops=True)
+    about, decided, *more = sections(function, passes=True, loops=True, memory=function.plan.memory is not None)
     keys = tuple(f"d{k}" for k in range(len(function.plan.decisions)))
     found = [_details(decided.title, html_table(decided, keys), opened=True)]
     found += [

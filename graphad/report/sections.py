@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 from graphad.analysis.cost import graph_flops, typical_sizes
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent
+from graphad.loops.memory import footprint
 from graphad.loops.schedule import schedule
 from graphad.loops.summary import Nest, summarize
+from graphad.plan.budget import Timeline, Value
+from graphad.plan.memory import bytes_text
 from graphad.plan.modes import Decision, Plan
 from graphad.report.timeline import scratch_arrays
 from passes.inline import inline
@@ -36,12 +39,13 @@ class Section:
     long: bool = False
 
 
-def sections(function: CompiledFunction, *, passes: bool, loops: bool) -> list[Section]:
+def sections(function: CompiledFunction, *, passes: bool, loops: bool, memory: bool = False) -> list[Section]:
     """The tables about a compiled function.
 
     Arguments:
         passes: nodes and floating-point operations around each pass.
         loops: the loop nests and the scratch memory.
+        memory: what is live in the course of a call, and what a memory budget stores and computes again.
     """
     found = [header(function), plan_section(function.plan)]
     if function.graph.size_names or function.graph.requirements:
@@ -52,6 +56,8 @@ def sections(function: CompiledFunction, *, passes: bool, loops: bool) -> list[S
         found.append(loops_section(summarize(schedule(inline(function.optimized), function.recipe.threads))))
         if function.generated.slots:
             found.append(scratch_section(function))
+    if memory:
+        found += memory_sections(function)
     return found
 
 
@@ -156,3 +162,50 @@ def scratch_section(function: CompiledFunction) -> Section:
     rows = [(f"{a.begin:,}", f"{a.end - a.begin:,}", a.name, f"{a.first + 1} to {a.last + 1}") for a in arrays]
     rows.append(("", f"{function.scratch_bytes():,}", "in all", ""))
     return Section(SCRATCH, ("at", "bytes", "array", "needed in steps"), tuple(rows), ("at", "bytes"))
+
+
+TIMELINE = 24  # rows of the timeline
+BAR = 40  # characters of its longest bar
+
+
+def memory_sections(function: CompiledFunction) -> list[Section]:
+    """The bytes that are live in the course of a call, and what a memory budget or marks decided."""
+    report = function.plan.memory
+    if report is None:
+        found = footprint(schedule(inline(function.optimized), function.recipe.threads), typical_sizes(function.graph))
+        return [_timeline("memory without a budget", Timeline(found.live, found.items, found.peak), found.peak)]
+    most = max(report.before.peak, report.after.peak)
+    price = (
+        ("budget", bytes_text(report.budget) if report.budget else "none: marks only"),
+        ("peak without it", f"{report.before.peak:,} bytes"),
+        ("peak", f"{report.after.peak:,} bytes, {report.after.peak / max(report.before.peak, 1):.1%} of it"),
+        ("operations", f"{report.flops:,} flops and {report.extra:,} again, {report.extra / max(report.flops, 1):.1%}"),
+        ("found by", report.method),
+    )
+    return [
+        Section("memory", ("what", "value"), price),
+        _timeline("live bytes without the budget", report.before, most),
+        _timeline("live bytes with the budget", report.after, most),
+        _values("stored for the reverse sweep", report.stored),
+        _values("computed again", report.recomputed),
+    ]
+
+
+def _timeline(title: str, timeline: Timeline, most: int) -> Section:
+    """A bar for every few nests and calls, each at the largest of its values."""
+    count = len(timeline.live)
+    rows = []
+    for row in range(min(count, TIMELINE)):
+        first, last = row * count // min(count, TIMELINE), (row + 1) * count // min(count, TIMELINE)
+        live = max(timeline.live[first:last])
+        bar = "#" * round(BAR * live / max(most, 1))
+        rows.append((f"{first + 1}-{last}" if last - first > 1 else str(last), bytes_text(live), bar))
+    return Section(title, ("nests and calls", "live", ""), tuple(rows), ("live",))
+
+
+def _values(title: str, found: tuple[Value, ...]) -> Section:
+    rows = [(v.name, bytes_text(v.bytes), f"{v.cost:,}", str(v.runs), v.source) for v in found]
+    total = sum(v.bytes for v in found)
+    rows.append(("in all", bytes_text(total), f"{sum(v.cost * (v.runs - 1) for v in found):,} again", "", ""))
+    columns = ("node", "bytes", "flops of a run", "runs", "declared at")
+    return Section(title, columns, tuple(rows), ("bytes", "flops of a run", "runs"))

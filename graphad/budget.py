@@ -18,7 +18,7 @@ from graphad.errors import MemoryBudgetError, describe
 from graphad.ir.graph import Graph
 from graphad.loops.memory import Footprint, footprint
 from graphad.loops.schedule import schedule
-from graphad.plan.budget import CurvePoint, MemoryCurve, MemoryReport, Timeline, values
+from graphad.plan.budget import CurvePoint, MemoryCurve, MemoryReport, Timeline, extra_flops, values
 from graphad.plan.memory import Budget, MemoryPlan, bytes_text, parse_budget
 from graphad.plan.modes import Alternative, Decision
 from graphad.plan.rematerialise import Rematerialisation
@@ -151,17 +151,18 @@ class Fitting:
     def _report(self, limit: int, found: Candidate, checkpoint: Checkpoint) -> Fitted:
         stored, again = values(self.tasks, found.plan)
         before, after = (Timeline(f.live, f.items, f.peak) for f in (self.everything, found.memory))
-        price = found.plan.extra / max(self.flops, 1)
+        extra = extra_flops(self.tasks, found.plan)
+        price = extra / max(self.flops, 1)
         reason = f"{bytes_text(after.peak)} of {bytes_text(before.peak)} for {price:.1%} more flops"
         report = MemoryReport(
-            limit, before, after, self.flops, found.plan.extra, stored, again, found.plan.method, reason
+            limit, before, after, self.flops, extra, stored, again, found.plan.method, reason
         )
         return Fitted(checkpoint, report)
 
     @property
     def flops(self) -> int:
         """Of the derivative without recomputation."""
-        return self.tasks.problem.cost
+        return sum(self.tasks.flops)
 
 
 def plan_memory(
@@ -191,15 +192,15 @@ def plan_memory(
     >>> for _ in range(8):
     ...     x = np.tanh(x @ w)
     >>> g.output("y", x.sum())
-    >>> curve = plan_memory(g, [1.0, 0.5], wrt="w")
-    >>> [(point.peak <= 0.5 * curve.everything, point.extra > 0) for point in curve.points]
+    >>> curve = plan_memory(g, [1.0, 0.6], wrt="w")
+    >>> [(point.peak <= 0.6 * curve.everything, point.extra > 0) for point in curve.points]
     [(False, False), (True, True)]
     """
     simple = run_pipeline(graph.freeze(), DEFAULT)[0].freeze()
     derived = transform.value_and_grad(simple, wrt, of)
     optimized = executable(inline(run_pipeline(derived, DEFAULT)[0]))
     tasks, planner, _ = planner_of(optimized, sizes, bytes_per_element)
-    whole, flops = planner.relaxed.peak, tasks.problem.cost
+    whole, flops = planner.relaxed.peak, sum(tasks.flops)
     points = []
     for budget in budgets:
         limit = whole if budget == 1 else parse_budget(budget, whole)
@@ -208,5 +209,6 @@ def plan_memory(
             points.append(CurvePoint(limit, 0, 0, 0.0, (), (), f"at least {bytes_text(planner.least.peak)} are needed"))
             continue
         stored, again = values(tasks, plan)
-        points.append(CurvePoint(limit, plan.peak, plan.extra, plan.extra / max(flops, 1), stored, again, plan.method))
+        extra = extra_flops(tasks, plan)
+        points.append(CurvePoint(limit, plan.peak, extra, extra / max(flops, 1), stored, again, plan.method))
     return MemoryCurve(whole, planner.least.peak, flops, tuple(points))

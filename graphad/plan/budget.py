@@ -114,6 +114,11 @@ def values(tasks: GraphTasks, plan: MemoryPlan) -> tuple[tuple[Value, ...], tupl
     return tuple(stored), tuple(again)
 
 
+def extra_flops(tasks: GraphTasks, plan: MemoryPlan) -> int:
+    """The floating-point operations of what a schedule runs again."""
+    return sum(tasks.flops[step] for step in plan.steps) - sum(tasks.flops)
+
+
 def _after_turn(steps: tuple[int, ...], turn: int) -> set[int]:
     """Forward tasks that run for the first time when the reverse sweep has begun: nothing of them is stored."""
     begun, seen, late = False, set[int](), set[int]()
@@ -126,9 +131,9 @@ def _after_turn(steps: tuple[int, ...], turn: int) -> set[int]:
 
 
 def _value(tasks: GraphTasks, number: int, runs: int) -> Value:
-    task = tasks.problem.tasks[number]
+    task, flops = tasks.problem.tasks[number], tasks.flops[number]
     node = tasks.graph.nodes[tasks.nodes[number]]
-    return Value(task.name, task.bytes, task.cost, runs, str(node.source or ""))
+    return Value(task.name, task.bytes, flops, runs, str(node.source or ""))
 
 
 def simulated(tasks: GraphTasks, plan: MemoryPlan) -> Timeline:

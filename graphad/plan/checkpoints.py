@@ -118,8 +118,8 @@ class ChainPlanner:
         self.profiles = [known[signature] for signature in staged.signatures]
         self.gradients = [staged.bytes_of(stage.departing) for stage in staged.stages] + [0]
         self.unit, self.levels = self._units(most)
-        self.tables: dict[object, Table] = {}
-        self.keys: dict[tuple[int, int], object] = {}
+        self.tables: dict[bytes, Table] = {}
+        self.keys: dict[tuple[int, int], bytes] = {}
 
     def _units(self, most: int) -> tuple[int, int]:
         sizes = {c.bytes for p in self.profiles for c in p.choices} | {p.passing for p in self.profiles}
@@ -139,16 +139,9 @@ class ChainPlanner:
                 found[: begin + 1, begin + 1 : end + 1] += tasks[number].bytes
         return found
 
-    def key(self, i: int, j: int) -> object:
-        """What the table of stages i..j-1 depends on."""
-        crossing = b"" if self.uniform else self.crossing[i : j + 1, i : j + 1].tobytes()
-        return self.signatures[i:j].tobytes(), crossing
-
-    @cached_property
-    def uniform(self) -> bool:
-        """Whether no value crosses more than one cut, so that what crosses is known from the stages."""
-        staged = self.staged
-        return all(staged.stage_of[staged.last_forward[t]] - staged.stage_of[t] < 2 for t in range(staged.problem.turn))
+    def key(self, i: int, j: int) -> bytes:
+        """What the table of stages i..j-1 depends on; how far values cross is part of the signatures."""
+        return self.signatures[i:j].tobytes()
 
     def table(self, i: int, j: int) -> Table:
         """The table of stages i..j-1: what enters i and what leaves j-1 is there, and the gradient arrives."""

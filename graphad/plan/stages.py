@@ -15,6 +15,7 @@ import numpy as np
 from graphad.plan.memory import Problem
 
 MOST_CUTS = 600
+MANY_CUTS, NARROW = 120, 1.5
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class Staged:
             if crossing[p] < crossing[known]:
                 best[int(calls[p - 1])] = p
         found = np.array(sorted(best.values()), np.int64)
+        if len(found) > MANY_CUTS:  # a deep network: the narrow ones of each layer, its parts are chosen among
+            found = found[crossing[found] <= NARROW * np.quantile(crossing[found], 0.1)]
         if len(found) > MOST_CUTS:
             found = np.sort(found[np.argsort(crossing[found], kind="stable")[:MOST_CUTS]])
         return [int(p) for p in found]

@@ -19,6 +19,7 @@ from graphad.ops.marks import SAVE
 from graphad.plan.memory import Problem, Task
 
 CALL_FROM = 4096  # multiplications from which a product is a call of its own
+FASTER = 16  # operations of BLAS in the time of one in a loop over arrays
 ALIASES = VIEWS | {"gather", "item"}
 LOOPS = frozenset({"scan", "while_loop", "cond", "scan_adjoint", "while_adjoint"})
 
@@ -28,7 +29,7 @@ class GraphTasks:
     """The problem of a graph.
 
     Arguments:
-        nodes: for each task its node.
+        nodes: for each task its node; `flops`: its floating-point operations. The tasks' costs are estimates of time.
         task_of: for each node that is a task, its number.
         roots: for each other node the tasks whose values it shows.
     """
@@ -36,6 +37,7 @@ class GraphTasks:
     graph: Graph
     problem: Problem
     nodes: tuple[int, ...]
+    flops: tuple[int, ...]
     task_of: Mapping[int, int]
     roots: Mapping[int, tuple[int, ...]]
 
@@ -56,6 +58,7 @@ def graph_tasks(
     task_of: dict[int, int] = {}
     roots: dict[int, tuple[int, ...]] = {}
     nodes: list[int] = []
+    flops: list[int] = []
     moved: set[int] = set()
     for node_id, node in enumerate(graph.nodes):
         args = tuple(dict.fromkeys(t for a in node.args for t in ((task_of[a],) if a in task_of else roots[a])))
@@ -67,14 +70,13 @@ def graph_tasks(
         task_of[node_id] = len(tasks)
         nodes.append(node_id)
         size = _bytes(node.type, bound, bytes_per_element)
-        cost = sizes.evaluate(node_flops(graph, node_id), bound)
-        kept = node_id in outputs
-        tasks.append(
-            Task(f"%{node_id} {node.op}", size, cost, args, not _is_call(graph, node, bound), kept, 0, _mark(node))
-        )
+        flops.append(sizes.evaluate(node_flops(graph, node_id), bound))
+        called_for, kept = _is_call(graph, node, bound), node_id in outputs
+        cost = -(-flops[-1] // FASTER) if called_for and node.op == "einsum" else flops[-1]
+        tasks.append(Task(f"%{node_id} {node.op}", size, cost, args, not called_for, kept, 0, _mark(node)))
     held = sum(_bytes(graph.nodes[i].type, bound, bytes_per_element) for i in outputs if graph.nodes[i].type.rank)
     turn = _turn(tasks)
-    return GraphTasks(graph, Problem(tuple(tasks), turn, held), tuple(nodes), task_of, roots)
+    return GraphTasks(graph, Problem(tuple(tasks), turn, held), tuple(nodes), tuple(flops), task_of, roots)
 
 
 def _is_call(graph: Graph, node: Node, bound: Mapping[str, int]) -> bool:

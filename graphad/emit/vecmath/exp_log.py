@@ -182,9 +182,11 @@ def _log_tail(f: float, square: float) -> float:
 def log(x: float) -> float:
     """The natural logarithm."""
     e, f = _split(x)
-    square = 0.5 * f * f
-    tail = _fma(e, LN2_SHORT_LOW, _log_tail(f, square))
-    return _log_limits(x, _fma(e, LN2_SHORT, f - (square - tail)))
+    s = f / (2.0 + f)
+    z = s * s
+    # f (1 - s) = 2s: the leading term is f, which is exact, and only the rest has the error of the quotient.
+    y = f + _fma(s, _fma(z, _polynomial(z, LOG), -f), e * LN2_LOW)
+    return _log_limits(x, _fma(e, LN2, y))
 
 
 def _log_pair(f: float) -> tuple[float, float]:

@@ -25,6 +25,7 @@ from graphad.emit.result import Packing, Record, pack_named
 from graphad.errors import ArgumentError, describe
 from graphad.ir.graph import Graph
 from graphad.ir.types import as_shape
+from graphad.plan.eliminate import SECONDS
 from graphad.plan.gradients import planned_gradient
 from graphad.plan.jacobians import batched_jacobian, planned_jacobian
 from graphad.plan.memory import Budget
@@ -259,9 +260,9 @@ def jacobian(
         if outcome.method is not None:
             return sparse_function(simple, outcome.method, outcome.decisions, packing, passes, tier, threads)
     if batch is None:
-        derived, plan = planned_jacobian(simple, inputs, outputs, mode, force)
+        derived, plan = planned_jacobian(simple, inputs, outputs, mode, force, _patience(tier))
     else:
-        derived, plan = batched_jacobian(simple, inputs, outputs, batch, mode)
+        derived, plan = batched_jacobian(simple, inputs, outputs, batch, mode, _patience(tier))
     return compile_graph(derived, packing, plan, passes, tier, threads, memory_budget)
 
 
@@ -376,6 +377,11 @@ def hvp(
 def _simplified(graph: Graph, passes: Sequence[Pass]) -> Graph:
     """The graph after the passes: what is simplified before it is differentiated is not differentiated at all."""
     return run_pipeline(graph.freeze(), passes)[0].freeze()
+
+
+def _patience(tier: Tier) -> float:
+    """The seconds that a search for elimination orders may take: none where an answer is wanted at once."""
+    return SECONDS if tier == "compiled" else 0.0
 
 
 def _check_sparse(sparse: object) -> None:

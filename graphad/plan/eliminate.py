@@ -22,6 +22,7 @@ VERTICES = 1500
 PRODUCTS = 4000  # of the best order: beyond, sweeps with a vector for all unit seeds are shorter programs
 UNROLLED = 2  # scalars for each node: a graph of arrays is left to loops
 ANNEALED = 64  # multiplications of the best greedy order from which annealing is tried
+SECONDS = 1.0  # of annealing, at most
 UNIT = "multiplications"
 
 
@@ -39,7 +40,9 @@ class Eliminated(NamedTuple):
     decision: Decision
 
 
-def eliminated_jacobian(graph: Graph, wrt: Sequence[str], of: Sequence[str], seconds: float = 1.0) -> Eliminated | None:
+def eliminated_jacobian(
+    graph: Graph, wrt: Sequence[str], of: Sequence[str], seconds: float = SECONDS
+) -> Eliminated | None:
     """The dense Jacobians of a graph of few scalars, accumulated in the order with the fewest multiplications.
 
     Orders are compared by the refined count: products with ±1 and of two constants are free. Annealing is tried where
@@ -70,7 +73,7 @@ def eliminated_jacobian(graph: Graph, wrt: Sequence[str], of: Sequence[str], sec
     return Eliminated(made, orders, _decision(graph, orders, wrt, of))
 
 
-def best_orders(tangents: Tangents, seconds: float = 1.0) -> tuple[Candidate, ...]:
+def best_orders(tangents: Tangents, seconds: float = SECONDS) -> tuple[Candidate, ...]:
     """Elimination orders by the refined count, the best first; annealing is left out where it can save little."""
     greedy = candidates(tangents.linear, "refined", 0.0)
     least = min(c.refined for c in greedy)

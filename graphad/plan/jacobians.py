@@ -13,7 +13,7 @@ from graphad.ir.graph import Graph
 from graphad.ir.types import as_shape
 from graphad.ir.variable import Variable
 from graphad.plan.cuts import check_dependence
-from graphad.plan.eliminate import eliminated_jacobian
+from graphad.plan.eliminate import SECONDS, eliminated_jacobian
 from graphad.plan.maps import batched_rows, find_rows, place, scattered
 from graphad.plan.modes import Decision, Mode, Plan, choose_mode, differentiated, elements
 from graphad.plan.placed import placed_jacobian
@@ -30,6 +30,7 @@ def planned_jacobian(
     of: Sequence[str],
     mode: Mode | None = None,
     force: Mapping[str, Mode] | None = None,
+    seconds: float = SECONDS,
 ) -> Planned:
     """The derivative graph of dense Jacobians and what was decided about it.
 
@@ -37,6 +38,9 @@ def planned_jacobian(
     formula, is written into zeros. Otherwise the graph is composed of segments where that saves more than a tenth of
     the multiplications of the better uniform mode, or where `force` names modes of segments; else forward or reverse as
     a whole by the number of sweeps, or as `mode` says.
+
+    Arguments:
+        seconds: the limit of annealing where elimination orders are compared; 0 leaves it out.
 
     Raises `ArgumentError` where both `mode` and `force` are given, or `force` names no segment.
     """
@@ -47,8 +51,8 @@ def planned_jacobian(
         check_dependence(graph, wrt, of)
     rows = find_rows(graph, wrt, of) if free else None
     if rows is not None:
-        return _dense(graph, wrt, of, rows)
-    eliminated = eliminated_jacobian(graph, wrt, of) if free else None
+        return _dense(graph, wrt, of, rows, seconds)
+    eliminated = eliminated_jacobian(graph, wrt, of, seconds) if free else None
     if eliminated is not None:
         return eliminated.graph, Plan((eliminated.decision,), graph)
     placed = placed_jacobian(graph, wrt, of) if free else None
@@ -68,13 +72,19 @@ def planned_jacobian(
 
 
 def batched_jacobian(
-    graph: Graph, wrt: Sequence[str], of: Sequence[str], batch: object, mode: Mode | None = None
+    graph: Graph,
+    wrt: Sequence[str],
+    of: Sequence[str],
+    batch: object,
+    mode: Mode | None = None,
+    seconds: float = SECONDS,
 ) -> Planned:
     """The Jacobian of each point along an axis: outputs `dy_dx` of shape (points, of y's point, of x's point).
 
     Arguments:
         batch: the extent that numbers the points, as in shapes. An input without it is shared by all points.
         mode: "forward" or "reverse" for one point as a whole.
+        seconds: as for `planned_jacobian`.
 
     Raises `DifferentiationError` where a point of an output depends on other points of an input.
     """
@@ -85,7 +95,7 @@ def batched_jacobian(
     for source in rows.sources.values():
         if source.origin is not None and source.origin != source.node and size in graph.nodes[source.origin].type.shape:
             raise _dependent_points(graph, size, source.node, "a point reads elements of others")
-    new, parts, decided = _local(graph, wrt, of, rows, mode)
+    new, parts, decided = _local(graph, wrt, of, rows, mode, seconds)
     for output in of:
         rank = rows.graph.nodes[rows.graph.outputs[output]].type.rank
         for name in wrt:
@@ -97,9 +107,9 @@ def batched_jacobian(
     return transform.live(new), Plan(decided, graph)
 
 
-def _dense(graph: Graph, wrt: Sequence[str], of: Sequence[str], rows: Rows) -> Planned:
+def _dense(graph: Graph, wrt: Sequence[str], of: Sequence[str], rows: Rows, seconds: float) -> Planned:
     """The dense Jacobians of a map."""
-    new, parts, decided = _local(graph, wrt, of, rows, None)
+    new, parts, decided = _local(graph, wrt, of, rows, None, seconds)
     for output in of:
         for name in wrt:
             held = _held(graph, rows, output, name)
@@ -115,7 +125,7 @@ def _held(graph: Graph, rows: Rows, output: str, name: str) -> list[tuple[str, S
 
 
 def _local(
-    graph: Graph, wrt: Sequence[str], of: Sequence[str], rows: Rows, mode: Mode | None
+    graph: Graph, wrt: Sequence[str], of: Sequence[str], rows: Rows, mode: Mode | None, seconds: float
 ) -> tuple[Graph, Blocks, tuple[Decision, ...]]:
     """An open copy of a graph with the Jacobian of each row in it, by output and input of the row graph."""
     new = graph.copy(f"{graph.name}_jacobian")
@@ -126,7 +136,7 @@ def _local(
     blocks: Blocks = {}
     decided: list[Decision] = []
     for keys, outputs in groups.items():
-        derived, inner = planned_jacobian(rows.graph, keys, outputs, mode)
+        derived, inner = planned_jacobian(rows.graph, keys, outputs, mode, seconds=seconds)
         found = batched_rows(new, rows, derived)
         blocks |= {(o, k): found[f"d{o}_d{k}"] for o in outputs for k in keys}
         subject, reason = f"rows of {', '.join(outputs)}", "each row depends on its own row of the inputs"

@@ -23,7 +23,7 @@ from graphad.report.drawing import family, graph_drawing
 from graphad.report.page import graph_page
 from graphad.report.patterns import pattern_svg
 from graphad.report.svg import svg
-from graphad.report.timeline import Held, live_bytes, scratch_arrays, timeline_svg
+from graphad.report.timeline import Held, curves_svg, live_bytes, scratch_arrays, timeline_svg
 from graphad.sparse.sparsity import Sparsity
 from tests.strategies import STEPS_WITH_INTEGERS, cases
 
@@ -300,3 +300,12 @@ def test_functions_with_scratch_memory_show_it() -> None:
     arrays = scratch_arrays(f.generated.slots, {"n": 100})
     assert max(a.end for a in arrays) <= f.scratch_bytes()
     assert all(f"{a.name}: {a.end - a.begin:,} bytes at {a.begin:,}" in page for a in arrays)
+
+
+def test_curves_of_live_bytes() -> None:
+    drawn = ET.fromstring(curves_svg("memory", {"before": [10, 40, 20], "after": [10, 20]}))
+    paths = [e.get("d") or "" for e in drawn.iter("{http://www.w3.org/2000/svg}path")]
+    heights = [[280.0 - float(y) for y in re.findall(r"V([\d.]+)h", path)] for path in paths]
+    assert heights == [[55.0, 220.0, 110.0], [55.0, 110.0]]
+    assert "before: 40 at most" in "".join(drawn.itertext())
+    ET.fromstring(curves_svg("nothing", {"before": []}))

@@ -20,9 +20,9 @@ from graphad.report.groups import Group, grouped, overview
 from graphad.report.layout import Layout
 from graphad.report.markup import html_table
 from graphad.report.patterns import Pattern, pattern_svg
-from graphad.report.sections import SCRATCH, candidates, counts, sections
+from graphad.report.sections import MEMORY, SCRATCH, candidates, counts, sections
 from graphad.report.svg import box, edge, inside, lay_out, template
-from graphad.report.timeline import scratch_arrays, timeline_svg
+from graphad.report.timeline import curves_svg, scratch_arrays, timeline_svg
 
 if TYPE_CHECKING:
     from graphad.compile import CompiledFunction
@@ -70,6 +70,10 @@ def _tables(function: CompiledFunction, patterns: Mapping[str, Pattern]) -> list
     found.append(_details(about.title, html_table(about), opened=True))
     for section in more:
         picture = _timeline(function) if section.title == SCRATCH else ""
+        if section.title == MEMORY and function.plan.memory is not None:
+            report = function.plan.memory
+            curves = {"without the budget": report.before.live, "with it": report.after.live}
+            picture = curves_svg("live bytes in the course of a call", curves)
         found.append(_details(section.title, picture + html_table(section)))
     return found
 

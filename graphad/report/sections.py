@@ -21,6 +21,7 @@ from passes.inline import inline
 if TYPE_CHECKING:
     from graphad.compile import CompiledFunction
 
+MEMORY = "memory"
 SCRATCH = "scratch memory, kept from call to call"
 CHOSEN, OTHER = "* ", "  "  # in front of candidates
 
@@ -183,7 +184,7 @@ def memory_sections(function: CompiledFunction) -> list[Section]:
         ("found by", report.method),
     )
     return [
-        Section("memory", ("what", "value"), price),
+        Section(MEMORY, ("what", "value"), price),
         _timeline("live bytes without the budget", report.before, most),
         _timeline("live bytes with the budget", report.after, most),
         _values("stored for the reverse sweep", report.stored),

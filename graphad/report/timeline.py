@@ -12,6 +12,7 @@ from graphad.loops.scratch import Slot, ends
 WIDTH, HEIGHT, LIVE = 560.0, 220.0, 60.0  # of the picture: boxes, and the curve of live bytes above them
 LEFT = 70.0
 FILLS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
+CURVES = ("#d55e00", "#0072b2", "#009e73")
 MOST = 1500  # boxes; the smallest are left out
 
 
@@ -83,4 +84,23 @@ def timeline_svg(title: str, arrays: Sequence[Held]) -> str:
         f"<style>.graphad-timeline .axis{{font:10px monospace;text-anchor:end;fill:currentColor}}</style>"
         f'<path d="M{LEFT:.1f} {LIVE - 6:.1f}{curve}V{LIVE - 6:.1f}z" fill="#0072b2" fill-opacity="0.35"/>'
         f"{''.join(boxes)}{''.join(marks)}</svg>"
+    )
+
+
+def curves_svg(title: str, curves: Mapping[str, Sequence[int]]) -> str:
+    """Live bytes in the course of a call as steps, a curve for each name; all are as wide as the picture."""
+    most = max((value for live in curves.values() for value in live), default=1) or 1
+    height = HEIGHT / most
+    drawn = []
+    for number, (name, live) in enumerate(curves.items()):
+        width, colour = (WIDTH - LEFT) / max(len(live), 1), CURVES[number % len(CURVES)]
+        steps = "".join(f"V{LIVE + HEIGHT - value * height:.1f}h{width:.2f}" for value in live)
+        path = f"M{LEFT:.1f} {LIVE + HEIGHT:.1f}{steps}V{LIVE + HEIGHT:.1f}z"
+        drawn.append(f'<path d="{path}" fill="{colour}" fill-opacity="0.25" stroke="{colour}"/>')
+        at = f'x="{LEFT + 6:.0f}" y="{16 + 16 * number}"'
+        drawn.append(f'<text {at} class="name" fill="{colour}">{escape(name)}: {max(live, default=0):,} at most</text>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="graphad-timeline" role="img" '
+        f'viewBox="0 0 {WIDTH:.0f} {LIVE + HEIGHT + 4:.0f}" width="{WIDTH:.0f}"><title>{escape(title)}</title>'
+        f"<style>.graphad-timeline .name{{font:12px monospace}}</style>{''.join(drawn)}</svg>"
     )

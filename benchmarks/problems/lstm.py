@@ -64,8 +64,8 @@ PROBLEM = Problem(
     tuple(Case({"l": layers, "c": c}) for layers, c in ((2, 1024), (6, 8192))),
     Case({"l": 2, "c": 5}),
     hand=hand,
-    peers=("jax", "torch", "autograd"),
-    limits={"torch": 1024, "autograd": 1024},
+    peers=("jax", "torch"),
+    limits={"torch": 1024},
     hints={"l": 6, "c": 8192, "b": WIDTH},
-    notes="PyTorch and autograd run Python loops, which take too long for 8192 characters.",
+    notes="PyTorch runs a Python loop, which takes too long for 8192 characters.",
 )

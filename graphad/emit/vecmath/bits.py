@@ -56,7 +56,7 @@ def _fill_guarded(function: Any, call: Any, limit: float, lanes: int) -> None:
     builder.ret(usual)
 
 
-def _rare(name: str, call: Any, limit: float) -> Any:
+def _rare(name: str, call: Any, limit: float, kind: Any = _DOUBLE) -> Any:
     """Make a function of numbers: the first, unless the second is beyond the limit; then `call` of the rest.
 
     A branch would keep the loop around it from being vectorised. LLVM is told of vector versions instead (by
@@ -69,12 +69,12 @@ def _rare(name: str, call: Any, limit: float) -> Any:
         if name not in module.globals:
             variants = ",".join(f"_ZGV_LLVM_N{n}{'v' * count}_{name}({name}_v{n})" for n in VECTOR_LENGTHS)
             attribute = f'"vector-function-abi-variant"="{variants}"'
-            scalar = _declare(module, name, [_DOUBLE] * count, attribute, "linkonce_odr")
+            scalar = _declare(module, name, [kind] * count, attribute, "linkonce_odr")
             _fill_guarded(scalar, call, limit, 1)
             for n in VECTOR_LENGTHS:
-                kinds = [ir.VectorType(_DOUBLE, n)] * count
+                kinds = [ir.VectorType(kind, n)] * count
                 _fill_guarded(_declare(module, f"{name}_v{n}", kinds, "", "weak_odr"), call, limit, n)
-        return _Number(builder, builder.call(module.globals[name], [_cast(builder, o, _DOUBLE) for o in operands]))
+        return _Number(builder, builder.call(module.globals[name], [_cast(builder, o, kind) for o in operands]))
 
     return function
 
@@ -88,12 +88,23 @@ def _library(name: str) -> Any:
     return call
 
 
+def _library_f32(name: str) -> Any:
+    """Make a call of the C library's function of float64 for one float32."""
+    call = _library(name)
+    return lambda builder, operands: builder.fptrunc(
+        call(builder, [builder.fpext(operand, _DOUBLE) for operand in operands]), _SINGLE
+    )
+
+
 # Three parts of pi/2 are enough for angles up to here; larger ones go to the C library.
 LARGEST_REDUCED = 17592186044416.0
+LARGEST_REDUCED_F32 = 131072.0  # the same with three parts of float32
 
 _rare_sin = _rare("graphad_rare_sin", _library("sin"), LARGEST_REDUCED)
 _rare_cos = _rare("graphad_rare_cos", _library("cos"), LARGEST_REDUCED)
 _rare_tan = _rare("graphad_rare_tan", _library("tan"), LARGEST_REDUCED)
+_rare_sin_f32 = _rare("graphad_rare_sin_f32", _library_f32("sin"), LARGEST_REDUCED_F32, _SINGLE)
+_rare_cos_f32 = _rare("graphad_rare_cos_f32", _library_f32("cos"), LARGEST_REDUCED_F32, _SINGLE)
 _rare_fmod = _rare("graphad_rare_fmod", lambda builder, operands: builder.frem(*operands), 4503599627370495.0)
 
 
@@ -168,6 +179,16 @@ def _split_f32(x: Any) -> tuple[Any, Any]:
     fraction = builder.add(builder.and_(word_of, ir.Constant(word, 0x7FFFFF)), half_root)
     rest = builder.fsub(builder.bitcast(fraction, _SINGLE), ir.Constant(_SINGLE, 1.0))
     return _Number(builder, exponent), _Number(builder, rest)
+
+
+def _turned_f32(rounded: Any, turn: int, sine: Any, cosine: Any) -> Any:
+    """The sine of an angle after as many right angles as the low bits of a float32 say, and `turn` more."""
+    builder, word = rounded.builder, ir.IntType(32)
+    q = builder.add(builder.bitcast(rounded.value, word), ir.Constant(word, turn))
+    odd = builder.icmp_unsigned("!=", builder.and_(q, ir.Constant(word, 1)), ir.Constant(word, 0))
+    value = builder.bitcast(builder.select(odd, cosine.value, sine.value), word)
+    sign = builder.shl(builder.and_(q, ir.Constant(word, 2)), ir.Constant(word, 30))
+    return _Number(builder, builder.bitcast(builder.xor(value, sign), _SINGLE))
 
 
 def _wide(x: Any) -> Any:

@@ -20,8 +20,8 @@ from graphad.emit.vecmath.bits import (
     _narrow,
     _polynomial,
     _power_of_two_f32,
-    _rare_cos,
-    _rare_sin,
+    _rare_cos_f32,
+    _rare_sin_f32,
     _rare_tan,
     _rint,
     _select,
@@ -29,6 +29,7 @@ from graphad.emit.vecmath.bits import (
     _split_f32,
     _sqrt,
     _trunc,
+    _turned_f32,
     _wide,
 )
 from graphad.emit.vecmath.decorators import branching
@@ -106,6 +107,13 @@ COS_SHORT = (
     -0.0013886762352204919,
     2.4390286626737687e-05,
 )
+# sin r = r + r z p(z) and cos r = 1 - z/2 + z^2 p(z), z = r^2, |r| <= 0.792: errors 2^-28 and 2^-32.6, for float32.
+SIN_F32 = (-0.16666653752326965, 0.008332138881087303, -0.0001951187296072021)
+COS_F32 = (0.04166664555668831, -0.0013887316454201937, 2.443236553517636e-05)
+HALF_PI_F32 = 1.5707963705062866
+HALF_PI_F32_LOW = -4.371138828673793e-08
+HALF_PI_F32_LOWEST = -1.7151245100058819e-15
+ROUND_F32 = 12582912.0
 # arctan t = t + t z p(z), z = t^2, |t| <= 1: error 2^-31.
 ATAN_SHORT = (
     -0.3333332743368334,
@@ -292,18 +300,33 @@ def _wave_short(x: float, turn: int) -> float:
     return _from_bits(_bits(value) ^ ((q & 2) << 62))
 
 
+def _wave_f32(x: float, turn: int) -> float:
+    """The sine of x plus `turn` right angles, in float32: the scheme of `sin` for float64."""
+    rounded = _fma(x, TWO_OVER_PI, ROUND_F32)
+    n = _fma(rounded, 1.0, -ROUND_F32)
+    first = _fma(n, -HALF_PI_F32, x)
+    product = _fma(n, HALF_PI_F32_LOW, 0.0)
+    r = first - product
+    error = (first - r) - product
+    rest = error - _fma(n, HALF_PI_F32_LOWEST, _fma(n, HALF_PI_F32_LOW, -product))
+    z = r * r
+    sine = r + _fma(r * z, _polynomial(z, SIN_F32), rest)
+    high = _fma(z, -0.5, 1.0)
+    low = _fma(z, -0.5, _fma(high, -1.0, 1.0))
+    cosine = high + (low + _fma(z * z, _polynomial(z, COS_F32), -r * rest))
+    return _turned_f32(rounded, turn, sine, cosine)
+
+
 @elementary_f32
 def sin_f32(x: float) -> float:
-    """`sin` of a float32."""
-    wide = _wide(x)
-    return _select(x == 0.0, x, _narrow(_rare_sin(_wave_short(wide, 0), wide)))
+    """`sin` of a float32, in float32."""
+    return _rare_sin_f32(_select(x == 0.0, x, _wave_f32(x, 0)), x)
 
 
 @elementary_f32
 def cos_f32(x: float) -> float:
-    """`cos` of a float32."""
-    wide = _wide(x)
-    return _narrow(_rare_cos(_wave_short(wide, 1), wide))
+    """`cos` of a float32, in float32."""
+    return _rare_cos_f32(_wave_f32(x, 1), x)
 
 
 @elementary_f32

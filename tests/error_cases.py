@@ -6,13 +6,21 @@ import error_cases_building
 import error_cases_calling
 import error_cases_inspecting
 import error_cases_loops
+import error_cases_memory
 import error_cases_sparse
 from error_page import CASES, PAGE, page
 
 # The order of the page is that of these modules, whatever the order of their imports.
 _MODULES = [
     m.__name__
-    for m in (error_cases_calling, error_cases_building, error_cases_loops, error_cases_inspecting, error_cases_sparse)
+    for m in (
+        error_cases_calling,
+        error_cases_building,
+        error_cases_loops,
+        error_cases_inspecting,
+        error_cases_sparse,
+        error_cases_memory,
+    )
 ]
 CASES.sort(key=lambda c: _MODULES.index(c.make.__module__))
 

@@ -177,6 +177,7 @@ from graphad.ops.source import arange, eye, full, full_like, identity, ones, one
 from graphad.ops.special import digamma, erf, erfc, lgamma, logaddexp, polygamma, relu, sigmoid, sinc, softplus
 from graphad.ops.statistics import average, logsumexp, mean, norm, std, var
 from graphad.report import views as _views
+from graphad.report.bars import progress
 from graphad.sparse.function import SparseFunction
 from graphad.trace import trace
 
@@ -325,6 +326,7 @@ __all__ = [
     "positive",
     "power",
     "prod",
+    "progress",
     "ptp",
     "put_along_axis",
     "radians",

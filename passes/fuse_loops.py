@@ -136,6 +136,8 @@ def _joined(one: Node, other: Node) -> tuple[list[int], Frozen]:
             params[name] = one.param(name) + other.param(name)
     if "checkpoint" in params:
         params["checkpoint"] = one.param("checkpoint") or other.param("checkpoint")
+    if (progress := dict(other.params).get("progress")) is not None:
+        params.setdefault("progress", progress)
     return args, tuple(sorted(params.items()))
 
 

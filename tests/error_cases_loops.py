@@ -146,6 +146,13 @@ def odd_checkpoint() -> object:
     return ga.scan(lambda total, v: (total * v, None), 1.0, x, checkpoint=0)
 
 
+@case(LOOPS, "Progress after no steps", ga.ArgumentError, "count at least one step.")
+def odd_progress() -> object:
+    """A loop can not report more often than after every step."""
+    _, x = small()
+    return ga.scan(lambda total, v: (total * v, None), 1.0, x, progress=0)
+
+
 @case(
     LOOPS, "The Jacobian of a `while_loop` by reverse mode, differentiated", ga.DifferentiationError,
     "differentiate first, then take the Jacobian.",

@@ -131,7 +131,8 @@ def _while(graph: Graph, node: Node, args: tuple[Variable, ...], batched: tuple[
     if apart:
         new, new_test = _masked(new, new_test, carries, lead)
     operands = _operands(args, inside, given, (), lead)
-    found = results_of(graph.apply("while_loop", *operands, body=new, test=new_test, carries=carries))
+    params = {**dict(node.params), "body": new, "test": new_test}
+    found = results_of(graph.apply("while_loop", *operands, **params))
     return [(value, k in inside) for k, value in enumerate(found)]
 
 

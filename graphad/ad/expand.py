@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from graphad.ir.bodies import copy_nodes, fresh_names, inlined, input_like
 from graphad.ir.graph import Frozen, Graph, Node, keep
 from graphad.ir.variable import Variable
+from graphad.ops.listening import backwards, parameter
 from graphad.ops.sweep import carry_step
 
 
@@ -55,16 +57,17 @@ def expanded(new: Graph, node: Node, args: tuple[int, ...], stored: Sequence[int
     state = seeds + (sums if last else ())
     elements = (*args[carries : carries + xs], *kept, *bars)
     body = _reverse_body(node, stored)
-    loop = _scan({**params, "reverse": not params["reverse"]}, body, len(state), len(elements))
+    back = {**params, "reverse": not params["reverse"], "progress": backwards(params.get("progress"))}
+    loop = _scan(back, body, len(state), len(elements))
     result = new.add("scan", (*state, *elements, *args[carries + xs : count]), loop, node.region)
     inner = len(params["wrt_xs"])
     places = {k: k for k in range(first)} | {first + k: len(state) + k for k in range(inner)}
     return result, places | {first + inner + k: first + k for k in range(last)}
 
 
-def _scan(params: Mapping[str, object], body: Graph, carries: int, xs: int) -> Frozen:
+def _scan(params: Mapping[str, Any], body: Graph, carries: int, xs: int) -> Frozen:
     loop = {"body": body, "carries": carries, "xs": xs, "length": params["length"], "reverse": params["reverse"]}
-    return tuple(sorted({**loop, "checkpoint": None}.items()))
+    return tuple(sorted({**loop, "checkpoint": None, **parameter(params.get("progress"))}.items()))
 
 
 def _forward_body(body: Graph, adjoint: Graph, carries: int, stored: Sequence[int]) -> Graph:

@@ -27,6 +27,7 @@ from graphad.ir.graph import Graph, Node
 from graphad.ir.sizes import Extent
 from graphad.ir.variable import Variable
 from graphad.ops.control import results_of
+from graphad.ops.listening import Progress, parameter
 
 Values = Sequence[Variable | None]
 
@@ -42,17 +43,20 @@ class Loop:
     reverse: bool = False
     checkpoint: tuple[Any, ...] | None = None
     test: Graph | None = None
+    progress: Progress | None = None
 
     @staticmethod
     def of(node: Node) -> Loop:
         """The loop of a node, or the one of which it is the reverse sweep."""
         params = dict(node.params)
+        progress = params.get("progress")
         if "test" in params:
-            return Loop(params["body"], params["carries"], test=params["test"])
+            return Loop(params["body"], params["carries"], test=params["test"], progress=progress)
         schedule = params["checkpoint"] if node.op == "scan" else params["schedule"]
         return Loop(
-            params["body"], params["carries"], params["xs"], params["length"], params["reverse"], schedule
-        )
+            params["body"], params["carries"], params["xs"], params["length"], params["reverse"], schedule,
+            progress=progress,
+        )  # fmt: skip
 
     @property
     def constants(self) -> range:
@@ -62,11 +66,14 @@ class Loop:
     def apply(self, graph: Graph, operands: Sequence[Variable]) -> list[Variable]:
         """The results of the loop."""
         if self.test is not None:
-            node = graph.apply("while_loop", *operands, body=self.body, carries=self.carries, test=self.test)
+            node = graph.apply(
+                "while_loop", *operands, body=self.body, carries=self.carries, test=self.test,
+                **parameter(self.progress),
+            )  # fmt: skip
         else:
             node = graph.apply(
                 "scan", *operands, body=self.body, carries=self.carries, xs=self.xs, length=self.length,
-                reverse=self.reverse, checkpoint=self.checkpoint,
+                reverse=self.reverse, checkpoint=self.checkpoint, **parameter(self.progress),
             )  # fmt: skip
         return results_of(node)
 

@@ -19,6 +19,7 @@ from graphad.ir.bodies import fresh_names, input_like
 from graphad.ir.graph import Graph, Node
 from graphad.ir.variable import Variable
 from graphad.ops.control import results_of
+from graphad.ops.listening import parameter
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,12 @@ def _sweep_node(
     if loop.test is not None:
         return graph.apply(
             "while_adjoint", *operands, test=loop.test, body=loop.body, adjoint=adjoint, carries=loop.carries,
-            wrt_carries=parts.wrt_carries, wrt_constants=parts.wrt_constants,
+            wrt_carries=parts.wrt_carries, wrt_constants=parts.wrt_constants, **parameter(loop.progress),
         )  # fmt: skip
     return graph.apply(
         "scan_adjoint", *operands, body=loop.body, adjoint=adjoint, carries=loop.carries, xs=loop.xs,
         length=loop.length, reverse=loop.reverse, schedule=loop.checkpoint, wrt_carries=parts.wrt_carries,
-        of_ys=parts.of_ys, wrt_xs=parts.wrt_xs, wrt_constants=parts.wrt_constants,
+        of_ys=parts.of_ys, wrt_xs=parts.wrt_xs, wrt_constants=parts.wrt_constants, **parameter(loop.progress),
     )  # fmt: skip
 
 

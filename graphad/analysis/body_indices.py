@@ -120,6 +120,7 @@ class _Guard:
 
     def _with_bodies(self, node_id: int, node: Node) -> int:
         operands, params = self._operands(node), dict(node.params)
+        params.pop("progress", None)  # what only looks at indices is silent
         known = [self.known[a] for a in node.args]
         if node.op == "cond":
             return self._branch(node_id, node, operands, known)
@@ -127,16 +128,17 @@ class _Guard:
         inputs = [UNKNOWN if k < carries else known[k] for k in range(count)]
         body = _guarded_body(params["body"], inputs)
         if node.op in SWEEPS:
-            return self._sweep(node, operands, inputs, body)
+            return self._sweep(node, params, operands, inputs, body)
         if body is None:
             return self.new.apply(node.op, *operands, **params).id
         result, self.places[node_id] = _flagged_loop(self.new, node.op, params, body, operands)
         self._note(self.new.apply("item", result, index=carries))
         return result.id
 
-    def _sweep(self, node: Node, operands: list[Variable], inputs: list[Interval], body: Graph | None) -> int:
+    def _sweep(
+        self, node: Node, params: dict[str, Any], operands: list[Variable], inputs: list[Interval], body: Graph | None
+    ) -> int:
         """A sweep with its indices moved inside; its loop, run forward, tells whether one was not."""
-        params = dict(node.params)
         if body is not None:
             names = {"scan_adjoint": "scan", "while_adjoint": "while_loop"}
             loop = {k: v for k, v in params.items() if k in ("body", "carries", "xs", "length", "reverse", "test")}

@@ -15,6 +15,7 @@ from graphad.loops.control import Branch, Carried, Scan, Sweep, Unwind, While
 from graphad.loops.ir import State, Statement, Var
 from graphad.loops.place import Storage
 from graphad.loops.scratch import ITEM_SIZES
+from graphad.ops.listening import Progress, backwards
 
 if TYPE_CHECKING:
     from graphad.emit.lines import Lines
@@ -76,21 +77,25 @@ class Text:
         step = self.counter(loop.step, "step")
         yield f"for {step} in range({_backwards(length) if loop.reverse else length}):"
         yield from indented(self.step(self.bodies[0], loop.carried))
+        yield from _told(loop.progress, f"{length} - {step}" if loop.reverse else f"{step} + 1", length)
+        yield from _told_last(loop.progress, length, length)
         yield from self.end(loop.carried, _odd(length))
 
     def while_loop(self, loop: While) -> Iterator[str]:
         """Steps as long as the test holds."""
         test, body = self.bodies
-        odd = self._swapped(loop.carried)
+        counted, trips = self._swapped(loop.carried) or loop.progress is not None, self.word("trips")
         yield from self.begin(loop.carried)
-        if odd:
-            yield f"{self.word('trips')} = 0"
+        if counted:
+            yield f"{trips} = 0"
         yield "while True:"
         yield from indented(self._test(test, loop.holds))
         yield from indented(self.step(body, loop.carried))
-        if odd:
-            yield f"{INDENT}{self.word('trips')} += 1"
-        yield from self.end(loop.carried, f"{self.word('trips')} % 2 == 1")
+        if counted:
+            yield f"{INDENT}{trips} += 1"
+        yield from _told(loop.progress, trips, UNKNOWN)
+        yield from _told_last(loop.progress, trips, UNKNOWN)
+        yield from self.end(loop.carried, f"{trips} % 2 == 1")
 
     def branch(self, loop: Branch) -> Iterator[str]:
         """One of two."""
@@ -130,6 +135,8 @@ class Text:
         yield from indented(indented(indented(self._store(loop, top))))
         yield f"{INDENT}{step} = {f'{length} - 1 - {last}' if loop.reverse else last}"
         yield from indented(self.step(adjoint, loop.carried))
+        yield from _told(loop.progress, f"{length} - {last}", length)
+        yield from _told_last(loop.progress, length, length)
         yield from self.end(loop.carried, _odd(length))
 
     def unwind(self, loop: Unwind) -> Iterator[str]:
@@ -151,9 +158,14 @@ class Text:
         yield from indented(self._on_tape(loop, lengths, f"{trips} * {record}", store=True))
         yield from indented(self.step(body, loop.primal))
         yield f"{INDENT}{trips} += 1"
+        yield from _told(loop.progress, trips, UNKNOWN)
+        yield from _told_last(loop.progress, trips, UNKNOWN)
+        back = backwards(loop.progress)
         yield f"for {trip} in range({_backwards(trips)}):"
         yield from indented(self._on_tape(loop, lengths, f"{trip} * {record}", store=False))
         yield from indented(_some(self.step(adjoint, loop.carried)))
+        yield from _told(back, f"{trips} - {trip}", trips)
+        yield from _told_last(back, trips, trips)
         yield f"_keep_tape({tape})"
         yield from self.end(loop.carried, f"{trips} % 2 == 1")
 
@@ -265,8 +277,33 @@ def _copies(body: Lines, now: Var, array: str, place: str, loops: Sequence[str])
         yield part, f"{array}[{whole}]"
 
 
+UNKNOWN = "-1"
+"""The number of steps of a loop that runs until its test fails, for who listens."""
+
+
+def _told(progress: Progress | None, done: str, total: str) -> Iterator[str]:
+    """Inside a loop, after a step: every so many steps tell how many are done."""
+    if progress is not None:
+        name, every = progress
+        yield f"{INDENT}if {_grouped(done)} % {every} == 0:"
+        yield f"{INDENT * 2}_report({name!r}, {done}, {total})"
+
+
+def _told_last(progress: Progress | None, done: str, total: str) -> Iterator[str]:
+    """After a loop, where its last step was no such step."""
+    if progress is not None:
+        name, every = progress
+        yield f"if {_grouped(done)} % {every} != 0:"
+        yield f"{INDENT}_report({name!r}, {done}, {total})"
+
+
 def _odd(length: str) -> str:
-    return f"{length} % 2 == 1" if length.isidentifier() else f"({length}) % 2 == 1"
+    return f"{_grouped(length)} % 2 == 1"
+
+
+def _grouped(text: str) -> str:
+    """An expression as an operand."""
+    return text if text.isidentifier() else f"({text})"
 
 
 def _backwards(length: str) -> str:

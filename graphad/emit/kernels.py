@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import binding  # type: ignore[import-untyped]
 
 from graphad.emit import cache as modules
-from graphad.emit import translate, translate_calls, values
+from graphad.emit import reporting, translate, translate_calls, values
 from graphad.emit.assembler import _straight_symbol
 from graphad.emit.direct import (
     DATA,
@@ -27,6 +27,7 @@ from graphad.emit.direct import (
     builtin,
     record_type,
 )
+from graphad.emit.reporting import REPORT
 from graphad.emit.source import Generated
 from graphad.emit.translate_calls import GEMM
 from graphad.emit.values import UntranslatedError
@@ -198,14 +199,14 @@ def _optimized(generated: Generated, symbols: Mapping[str, str]) -> tuple[Any, l
     options.loop_vectorization = options.slp_vectorization = True
     builder = binding.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
-    return module, [name for name in (*MEMORY, *GEMM.values()) if name in translated.globals]
+    return module, [name for name in (*MEMORY, *GEMM.values(), REPORT) if name in translated.globals]
 
 
 def _address(name: str) -> int:
     """Where a function lies that kernels call."""
     if name in MEMORY:
         return ctypes.cast(getattr(ctypes.pythonapi, MEMORY[name]), ctypes.c_void_p).value or 0
-    return _blas(name)
+    return reporting.address(name) if name == REPORT else _blas(name)
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.emit import assembler, blas, control, filling, scratch, straight, sums, sweeps, threads
+from graphad.emit import assembler, blas, control, filling, reporting, scratch, straight, sums, sweeps, threads
 from graphad.emit.embed import merged
 from graphad.emit.lines import Function, Lines, reordered, starting
 from graphad.emit.nests import INDENT
@@ -104,6 +104,7 @@ class Writer:
         parts = (
             (scratch, plan.slots or "while_adjoint" in called_for), (filling, filled), (blas, "dot" in called_for),
             (sums, collected), (assembler, self.straight), (threads, parallel), (sweeps, backwards),
+            (reporting, any(getattr(s.params.get("loop"), "progress", None) for s in self.statements)),
         )  # fmt: skip
         self.carried = [part for part, wanted in parts if wanted]
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir  # type: ignore[import-untyped]
 
 from graphad.emit import sweeps
+from graphad.emit.reporting import REPORT
 from graphad.emit.values import (
     FLAGS,
     KINDS,
@@ -326,6 +327,22 @@ def _longer(low: Translator, args: list[ast.expr]) -> Scalar:
     with builder.if_then(builder.icmp_unsigned("!=", tape, none)):
         _release(low, tape)
     return Scalar("int64", fresh)
+
+
+# ---------------------------------------------------------------------- progress
+
+
+@_called("_report")
+def _report(low: Translator, args: list[ast.expr]) -> None:
+    """As in `graphad.emit.reporting`: the name of a loop, and numbers of steps."""
+    text = bytearray(str(ast.literal_eval(args[0])).encode() + b"\0")
+    done, total = (cast(low.builder, low.scalar(a), "int64") for a in args[1:])
+    kind = ir.ArrayType(CHAR, len(text))
+    name = ir.GlobalVariable(low.module, kind, low.module.get_unique_name("told"))
+    name.linkage, name.global_constant, name.initializer = "internal", True, ir.Constant(kind, text)
+    called = low.module.globals.get(REPORT)
+    called = called or ir.Function(low.module, ir.FunctionType(ir.VoidType(), [BYTES, SIZE, SIZE]), REPORT)
+    low.builder.call(called, [low.builder.bitcast(name, BYTES), done, total])
 
 
 # ---------------------------------------------------------------------- BLAS

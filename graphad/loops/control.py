@@ -26,6 +26,7 @@ from graphad.loops.lower import (
 )
 from graphad.loops.running import added, placed, sum_onto, variables
 from graphad.loops.views import View, number, whole
+from graphad.ops.listening import Progress, backwards
 from graphad.ops.sweep import carry_step
 
 
@@ -39,12 +40,13 @@ class Carried:
 
 @dataclass(frozen=True)
 class Scan:
-    """`for step in range(length)`, or backwards; its body is the only program."""
+    """`for step in range(length)`, or backwards; its body is the only program. `progress` is what it tells."""
 
     carried: tuple[Carried, ...]
     length: Extent
     step: str
     reverse: bool
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class While:
 
     carried: tuple[Carried, ...]
     holds: Var
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Sweep:
     schedule: tuple[str, int]
     snapshots: tuple[Var, ...]
     places: Var
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Unwind:
     primal: tuple[Carried, ...]
     carried: tuple[Carried, ...]
     holds: Var
+    progress: Progress | None = None
 
 
 Loop: TypeAlias = Scan | While | Branch | Sweep | Unwind
@@ -119,7 +124,7 @@ def scan(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
     arrays = [_result(low, body, i, length) for i in found[carries:]]
     _finish(low, inner, dict(enumerate(states)), _elements(arrays, step, carries))
     carried = _carried(low, states, views[:carries])
-    loop = Scan(carried, length, step, node.param("reverse"))
+    loop = Scan(carried, length, step, node.param("reverse"), _progress(node))
     return _call(low, "scan", views[carries:], carried, arrays, [], (inner.program,), loop)
 
 
@@ -135,7 +140,7 @@ def while_loop(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
     _finish(low, inner, dict(enumerate(states)), {})
     settle(states, (test.program, inner.program))
     carried = _carried(low, states, views[:carries])
-    loop = While(carried, holds)
+    loop = While(carried, holds, _progress(node))
     return _call(low, "while_loop", views[carries:], carried, [], [holds], (test.program, inner.program), loop)
 
 
@@ -192,8 +197,9 @@ def scan_adjoint(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
     snapshots = [low.program.variable((capacity, *s.shape), s.dtype, f"{s.name}_stored", whole=True) for s in primal]
     places = low.program.variable((capacity,), "int64", "stored_at", whole=True)
     loop = Sweep(
-        again, carried, length, step, forward, node.param("reverse"), schedule, tuple(snapshots), places
-    )
+        again, carried, length, step, forward, node.param("reverse"), schedule, tuple(snapshots), places,
+        backwards(_progress(node)),
+    )  # fmt: skip
     memory = [*(c.memory for c in again), *snapshots, places]
     outside = [*views[carries:bars], *views[bars + wrt_carries : len(views) - wrt_constants]]
     programs = (first.program, second.program)
@@ -221,11 +227,17 @@ def while_adjoint(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
     settle(primal, programs)
     again, carried = _carried(low, primal, views[:carries]), _carried(low, states, views[bars:])
     memory = [*(c.memory for c in again), holds]
-    loop = Unwind(again, carried, holds)
+    loop = Unwind(again, carried, holds, _progress(node))
     return _call(low, "while_adjoint", views[carries:bars], carried, [], memory, programs, loop)
 
 
 # ---------------------------------------------------------------------- bodies
+
+
+def _progress(node: Node) -> Progress | None:
+    """What a loop tells, if anything."""
+    found: Progress | None = dict(node.params).get("progress")
+    return found
 
 
 def _step_name(low: Lowering) -> str:

@@ -22,6 +22,7 @@ from graphad.ir.sizes import Extent
 from graphad.ir.types import Requirement, TensorType, TupleType, never_equal
 from graphad.ir.variable import Variable
 from graphad.ops.extents import nonnegative
+from graphad.ops.listening import Progress, loop_done, step_done
 
 Types = tuple[TensorType, ...]
 
@@ -124,7 +125,14 @@ def _scan_requires(types: Types, params: Params) -> list[Requirement]:
 
 
 def scan_value(
-    *arrays: Any, body: Graph, carries: int, xs: int, length: int, reverse: bool, checkpoint: Any
+    *arrays: Any,
+    body: Graph,
+    carries: int,
+    xs: int,
+    length: int,
+    reverse: bool,
+    checkpoint: Any,
+    progress: Progress | None = None,
 ) -> tuple[Any, ...]:
     """Step by step, as written."""
     state, stacked, constants = arrays[:carries], arrays[carries : carries + xs], arrays[carries + xs :]
@@ -133,6 +141,7 @@ def scan_value(
         results = run_body(body, (*state, *[x[place, ...] for x in stacked], *constants))
         state = results[:carries]
         ys.append(list(results[carries:]))
+        step_done(progress, len(ys), length)
     return (*state, *stack_rows(ys[::-1] if reverse else ys, output_types(body)[carries:]))
 
 
@@ -182,11 +191,16 @@ def _while_requires(types: Types, params: Params) -> list[Requirement]:
     return fitting + body_requirements(test, body)
 
 
-def while_value(*arrays: Any, test: Graph, body: Graph, carries: int) -> tuple[Any, ...]:
+def while_value(
+    *arrays: Any, test: Graph, body: Graph, carries: int, progress: Progress | None = None
+) -> tuple[Any, ...]:
     """Step by step, as written."""
-    state, constants = arrays[:carries], arrays[carries:]
+    state, constants, trips = arrays[:carries], arrays[carries:], 0
     while run_body(test, (*state, *constants))[0]:
         state = run_body(body, (*state, *constants))
+        trips += 1
+        step_done(progress, trips, None)
+    loop_done(progress, trips)
     return tuple(state)
 
 

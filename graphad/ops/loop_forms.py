@@ -18,6 +18,7 @@ from graphad.ir.types import INTEGERS, Requirement, TensorType, never_equal
 from graphad.ir.variable import Variable
 from graphad.ops.control import results_of
 from graphad.ops.extents import never_negative
+from graphad.ops.listening import as_progress, parameter
 from graphad.ops.source import extent_value, iota
 from graphad.ops.tracing import Carried, Traced, as_variable, graph_of, lifted_together
 from graphad.ops.trees import Structure, flatten, same_structure
@@ -32,6 +33,7 @@ def scan(
     reverse: bool = False,
     *,
     checkpoint: Any = None,
+    progress: Any = None,
     graph: Graph | None = None,
 ) -> tuple[Any, Any]:
     """A loop that carries a state: `carry, y = fn(carry, x)` for each x of `xs`; answers the last carry and all ys.
@@ -45,6 +47,8 @@ def scan(
         checkpoint: what reverse mode stores. None: decided by size; "all": what the step needs for its derivative;
             "carries": the carries, and the step runs again; ("every", k): every k-th carry; a number s: at most s
             carries, by the binomial schedule that runs the fewest steps again (Griewank and Walther, 2000).
+        progress: k: tell after every k steps how far the loop is, to whoever listens by `ga.progress`; so do its
+            derivatives. (name, k): by another name than that of `fn`.
         graph: where the loop is made, if neither `init` nor `xs` is a variable.
 
     Returns the last carry, and the ys stacked along a new first axis, in the structures of `fn`'s results.
@@ -73,12 +77,13 @@ def scan(
     y_names = y_structure.paths("y")
     ys = traced.variables(y_names, y_leaves, [None] * len(y_leaves))
     traced.close({**carried.outputs, **{f"{name}_out": y for name, y in zip(y_names, ys, strict=True)}})
+    told = as_progress("scan", progress, traced.body.name)
     if not carried.start and not ys:
         return init, y_structure.build(iter(()))
     lifted = lifted_together(traced)
     node = target.apply(
         "scan", *carried.start, *stacked, *lifted.values(), body=traced.frozen(lifted), carries=len(carried.start),
-        xs=len(stacked), length=steps, reverse=bool(reverse), checkpoint=as_schedule(checkpoint),
+        xs=len(stacked), length=steps, reverse=bool(reverse), checkpoint=as_schedule(checkpoint), **parameter(told),
     )  # fmt: skip
     results = iter(results_of(node))
     return carried.structure.build(results), y_structure.build(results)
@@ -194,6 +199,7 @@ def fori_loop(
     init: Any,
     *,
     checkpoint: Any = None,
+    progress: Any = None,
     graph: Graph | None = None,
 ) -> Any:
     """`for i in range(lower, upper): state = body(i, state)`; answers the last state.
@@ -202,7 +208,7 @@ def fori_loop(
         lower, upper: integers, sizes such as `"n"`, or int64 variables. With variables the loop is a `while_loop`.
         body: called once; its state must keep its structure, shapes and dtypes. `i` is an int64 scalar.
         init: the first state.
-        checkpoint: as in `scan`.
+        checkpoint, progress: as in `scan`.
         graph: where the loop is made, if `init` is no variable.
 
     >>> import graphad as ga
@@ -212,7 +218,7 @@ def fori_loop(
     {'y': array(120)}
     """
     if isinstance(lower, Variable) or isinstance(upper, Variable):
-        return _counted(lower, upper, body, init)
+        return _counted(lower, upper, body, init, progress)
     target = graph_of("fori_loop", flatten(init)[0], graph)
     first, last = as_extent(lower), as_extent(upper)
     steps = last - first
@@ -223,10 +229,10 @@ def fori_loop(
     def step(carry: Any, i: Variable) -> tuple[Any, None]:
         return body(i if first == 0 else i + extent_value(i.graph, first), carry), None
 
-    return scan(step, init, iota(target, steps), checkpoint=checkpoint)[0]
+    return scan(step, init, iota(target, steps), checkpoint=checkpoint, progress=progress)[0]
 
 
-def _counted(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any) -> Any:
+def _counted(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any, progress: Any) -> Any:
     target = graph_of("fori_loop", [lower, upper, *flatten(init)[0]], None)
     first, last = (as_variable(target, e if isinstance(e, Variable) else as_extent(e)) for e in (lower, upper))
     for name, bound in (("lower", first), ("upper", last)):
@@ -246,12 +252,17 @@ def _counted(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any)
         return carry[0] + 1, body(carry[0], carry[1])
 
     start = (first.astype("int64"), init)
-    return while_loop(lambda carry: carry[0] < last, step, start)[1]
+    return while_loop(lambda carry: carry[0] < last, step, start, progress=progress)[1]
 
 
 @function("while_loop")
 def while_loop(
-    test: Callable[[Any], Any], body: Callable[[Any], Any], init: Any, *, graph: Graph | None = None
+    test: Callable[[Any], Any],
+    body: Callable[[Any], Any],
+    init: Any,
+    *,
+    progress: Any = None,
+    graph: Graph | None = None,
 ) -> Any:
     """`while test(state): state = body(state)`; answers the last state.
 
@@ -259,6 +270,7 @@ def while_loop(
         test: called once; answers one truth value.
         body: called once; its state must keep its structure, shapes and dtypes.
         init: the first state.
+        progress: as in `scan`.
         graph: where the loop is made, if `init` is no variable.
 
     Reverse mode keeps the state of every step, on a tape that grows as the loop runs.
@@ -301,7 +313,7 @@ def while_loop(
     lifted = lifted_together(traced, tested)
     node = target.apply(
         "while_loop", *carried.start, *lifted.values(), test=tested.frozen(lifted), body=traced.frozen(lifted),
-        carries=len(carried.start),
+        carries=len(carried.start), **parameter(as_progress("while_loop", progress, traced.body.name)),
     )  # fmt: skip
     return carried.structure.build(iter(results_of(node)))
 

@@ -25,6 +25,7 @@ from graphad.ops.control import (
     stacked_type,
 )
 from graphad.ops.extents import nonnegative
+from graphad.ops.listening import Progress, backwards, loop_done, step_done
 from graphad.ops.schedules import Schedule, actions
 
 Types = tuple[TensorType, ...]
@@ -100,6 +101,7 @@ def scan_adjoint_value(
     of_ys: tuple[int, ...],
     wrt_xs: tuple[int, ...],
     wrt_constants: tuple[int, ...],
+    progress: Progress | None = None,
 ) -> tuple[Any, ...]:
     """The actions of the schedule one after the other, with a dictionary for the stored states."""
     count = len(body.inputs)
@@ -125,6 +127,7 @@ def scan_adjoint_value(
             cut = len(results) - len(sums)
             cotangents, sums = results[: len(cotangents)], results[cut:]
             rows.append((place, results[len(cotangents) : cut]))
+            step_done(backwards(progress), len(rows), length)
     kinds = output_types(adjoint)[len(wrt_carries) : len(wrt_carries) + len(wrt_xs)]
     return (*cotangents, *stack_rows([row for _, row in sorted(rows, key=lambda r: r[0])], kinds), *sums)
 
@@ -171,6 +174,7 @@ def while_adjoint_value(
     carries: int,
     wrt_carries: tuple[int, ...],
     wrt_constants: tuple[int, ...],
+    progress: Progress | None = None,
 ) -> tuple[Any, ...]:
     """Forward with every state on a tape, then back along it."""
     count = len(body.inputs)
@@ -179,8 +183,11 @@ def while_adjoint_value(
     while run_body(test, (*state, *constants))[0]:
         tape.append(state)
         state = run_body(body, (*state, *constants))
-    for before in reversed(tape):
+        step_done(progress, len(tape), None)
+    loop_done(progress, len(tape))
+    for number, before in enumerate(reversed(tape), start=1):
         results = run_body(adjoint, (*before, *constants, *results))
+        step_done(backwards(progress), number, len(tape))
     return tuple(results)
 
 

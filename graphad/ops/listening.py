@@ -1,0 +1,97 @@
+"""Loops that tell how far they are: what a loop says, and who listens.
+
+A loop's parameter `progress` is its name and a number k: it tells after every k steps, and at its end where the number
+of steps is no multiple of k. Loops of which nothing is to be heard lack the parameter. Listeners belong to the process,
+not to graphs: compiled code and the references of the operations come here (`tell`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from graphad.errors import ArgumentError, describe
+
+Progress = tuple[str, int]
+Callback = Callable[[str, int, "int | None"], object]
+
+
+def as_progress(purpose: str, progress: Any, name: str) -> Progress | None:
+    """What a user's `progress=` means: k, or a name and k; raises `ArgumentError` for anything else.
+
+    Arguments:
+        purpose: what the user called, for messages.
+        name: of the loop, unless the user gives one.
+
+    >>> as_progress("scan", 100, "step"), as_progress("scan", ("orbit", 100), "step")
+    (('step', 100), ('orbit', 100))
+    """
+    if progress is None:
+        return None
+    pair = progress if isinstance(progress, tuple) and len(progress) == 2 else (name, progress)
+    label, every = pair
+    if type(every) is int and every > 0 and isinstance(label, str) and label.isprintable():
+        return label, every
+    raise ArgumentError(
+        describe(
+            f"`{purpose}`: progress={progress!r} is no number of steps",
+            expected='a positive integer k, or a name and k: ("orbit", 100)',
+            fix="`progress=100` tells after every 100 steps; leave it out for a silent loop",
+        )
+    )
+
+
+def parameter(progress: Progress | None) -> dict[str, Progress]:
+    """The parameter of an operation that says so; none for silent loops."""
+    return {} if progress is None else {"progress": progress}
+
+
+def backwards(progress: Progress | None) -> Progress | None:
+    """What the reverse sweep of a loop tells.
+
+    >>> backwards(("orbit", 100))
+    ('orbit backwards', 100)
+    """
+    return None if progress is None else (f"{progress[0]} backwards", progress[1])
+
+
+# ---------------------------------------------------------------------- who listens
+
+
+class Listener:
+    """A callback, until it raises something; that is kept for whoever listens."""
+
+    def __init__(self, callback: Callback) -> None:
+        self.callback = callback
+        self.error: BaseException | None = None
+
+    def hear(self, name: str, done: int, total: int | None) -> None:
+        """Call the callback. What it raises is kept, since compiled code can not pass it on."""
+        if self.error is not None:
+            return
+        try:
+            self.callback(name, done, total)
+        except BaseException as error:
+            self.error = error
+
+
+listeners: list[Listener] = []
+"""All that listen now."""
+
+
+def tell(name: str, done: int, total: int | None) -> None:
+    """Say that a loop has done some of its steps."""
+    for listener in tuple(listeners):
+        listener.hear(name, done, total)
+
+
+def step_done(progress: Progress | None, done: int, total: int | None) -> None:
+    """Called after each step by what runs loops step by step."""
+    if progress is not None and (done % progress[1] == 0 or done == total):
+        tell(progress[0], done, total)
+
+
+def loop_done(progress: Progress | None, done: int) -> None:
+    """Called after the last step of a loop whose number of steps was not known."""
+    if progress is not None and done % progress[1]:
+        tell(progress[0], done, None)

@@ -103,9 +103,8 @@ def test_worker_processes(layer: CompiledFunction, method: str) -> None:
 # ---------------------------------------------------------------------- threads
 
 
-def test_other_threads_run_during_a_call(heavy: CompiledFunction) -> None:
-    x = np.linspace(0.0, 1.0, 6000)
-    heavy(x)
+def longest_wait(heavy: CompiledFunction, x: Any) -> float:
+    """The longest time for which a loop beside a call stood still, as a part of the call's."""
     inside = threading.Event()
     seen: list[float] = []
 
@@ -121,9 +120,15 @@ def test_other_threads_run_during_a_call(heavy: CompiledFunction) -> None:
     while thread.is_alive():
         ticks.append(time.perf_counter())
     thread.join()
-    # With the GIL held for the whole call there would be one long gap; without it the loop goes on.
-    duration = seen[0] - ticks[0]
-    assert max(np.diff(ticks)) < 0.5 * duration
+    return float(max(np.diff(ticks))) / (seen[0] - ticks[0])
+
+
+def test_other_threads_run_during_a_call(heavy: CompiledFunction) -> None:
+    x = np.linspace(0.0, 1.0, 6000)
+    heavy(x)
+    # With the GIL held for the whole call every wait would be as long as the call; other processes can stop the loop
+    # as well, but not in each of five calls.
+    assert min(longest_wait(heavy, x) for _ in range(5)) < 0.5
 
 
 @pytest.mark.slow

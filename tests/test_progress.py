@@ -96,6 +96,17 @@ def test_derivatives_of_derivatives_batches_and_counted_loops_report() -> None:
     assert heard(lambda: ga.interpret(g, n=3)) == [("count", 2, None), ("count", 3, None)]
 
 
+def test_maps_and_lambdas_have_names_and_all_listeners_hear() -> None:
+    g = ga.Graph("map")
+    x = g.input("x", shape="n")
+    g.output("y", ga.map(lambda v: v * v, x, progress=2))
+    g.output("z", ga.fori_loop(0, 2, lambda i, s: s + i, g.const(0), progress=2))
+    outer: Calls = []
+    with ga.progress(lambda *told: outer.append(told)):
+        inner = heard(lambda: ga.interpret(g, x=[1.0, 2.0, 3.0]))
+    assert inner == outer == [("body", 2, 3), ("body", 3, 3), ("body", 2, 2)]
+
+
 def test_merged_loops_report_by_the_one_that_does() -> None:
     g = growth(progress=3)
     x, rates = g.variable("x"), g.variable("rates")
@@ -235,5 +246,7 @@ def test_bars_are_for_terminals() -> None:
 @pytest.mark.parametrize("wrong", [0, -1, 2.0, True, "100", ("orbit",), ("orbit", 0), (1, 100), ("a\nb", 1)])
 def test_what_is_no_number_of_steps_is_refused(wrong: Any) -> None:
     for make in (growth, root):
-        with pytest.raises(ga.ArgumentError, match="is no number of steps"):
+        with pytest.raises(ga.ArgumentError, match=r"`(scan|while_loop)`: progress=.* is no number of steps"):
             make(progress=wrong)
+    with pytest.raises(ga.ArgumentError, match=r"`fori_loop`: progress=.* is no number of steps"):
+        ga.fori_loop(0, 2, lambda i, s: s + i, ga.Graph("g").const(0), progress=wrong)

@@ -11,7 +11,7 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numba
@@ -60,9 +60,6 @@ def _relay() -> None:
     engine.detach()
 
 
-_relay()
-
-
 @intrinsic
 def _report(typing_context: Any, name: Any, done: Any, total: Any) -> Any:
     """Tell whoever listens that the loop of a name has done some of its steps; `total` is -1 where it is not known."""
@@ -81,7 +78,7 @@ def _report(typing_context: Any, name: Any, done: Any, total: Any) -> Any:
 
 # -- until here
 
-LINES = embedded(__file__)
+LINES = embedded(__file__) + "\n\n\n_relay()"
 NAMES = frozenset(["_report", "_relay", "RELAY", "binding", "cgutils", "types", "ir"])
 IMPORTS = """\
 from typing import Any
@@ -92,8 +89,13 @@ from numba.extending import intrinsic
 """
 
 
+_changing = RLock()
+
+
 def address(name: str) -> int:
     """Where the function that loops call lies, or the pointer."""
+    with _changing:
+        _relay()
     return int(binding.address_of_symbol(name))
 
 
@@ -105,7 +107,6 @@ def _heard(name: bytes, done: int, total: int) -> None:
 
 
 _POINTER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64)(_heard)
-_changing = Lock()
 
 
 class _Hook:

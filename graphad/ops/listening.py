@@ -16,22 +16,22 @@ Progress = tuple[str, int]
 Callback = Callable[[str, int, "int | None"], object]
 
 
-def as_progress(purpose: str, progress: Any, name: str) -> Progress | None:
-    """What a user's `progress=` means: k, or a name and k; raises `ArgumentError` for anything else.
+def checked(purpose: str, progress: Any) -> tuple[str | None, int] | None:
+    """A user's `progress=` as a name, None where there is none yet, and k; raises `ArgumentError` for anything else.
 
     Arguments:
         purpose: what the user called, for messages.
-        name: of the loop, unless the user gives one.
+        progress: k, a name and k, or what this function answers.
 
-    >>> as_progress("scan", 100, "step"), as_progress("scan", ("orbit", 100), "step")
-    (('step', 100), ('orbit', 100))
+    >>> checked("scan", 100), checked("scan", ("orbit", 100))
+    ((None, 100), ('orbit', 100))
     """
     if progress is None:
         return None
-    pair = progress if isinstance(progress, tuple) and len(progress) == 2 else (name, progress)
-    label, every = pair
-    if type(every) is int and every > 0 and isinstance(label, str) and label.isprintable():
-        return label, every
+    pair = progress if isinstance(progress, tuple) and len(progress) == 2 else (None, progress)
+    name, every = pair
+    if type(every) is int and every > 0 and (name is None or (isinstance(name, str) and name.isprintable())):
+        return name, every
     raise ArgumentError(
         describe(
             f"`{purpose}`: progress={progress!r} is no number of steps",
@@ -41,9 +41,9 @@ def as_progress(purpose: str, progress: Any, name: str) -> Progress | None:
     )
 
 
-def parameter(progress: Progress | None) -> dict[str, Progress]:
-    """The parameter of an operation that says so; none for silent loops."""
-    return {} if progress is None else {"progress": progress}
+def parameter(progress: tuple[str | None, int] | None, name: str = "") -> dict[str, Progress]:
+    """The parameter of an operation that says so, by `name` where it has none yet; nothing for silent loops."""
+    return {} if progress is None else {"progress": (name if progress[0] is None else progress[0], progress[1])}
 
 
 def backwards(progress: Progress | None) -> Progress | None:

@@ -18,7 +18,7 @@ from graphad.ir.types import INTEGERS, Requirement, TensorType, never_equal
 from graphad.ir.variable import Variable
 from graphad.ops.control import results_of
 from graphad.ops.extents import never_negative
-from graphad.ops.listening import as_progress, parameter
+from graphad.ops.listening import checked, parameter
 from graphad.ops.source import extent_value, iota
 from graphad.ops.tracing import Carried, Traced, as_variable, graph_of, lifted_together
 from graphad.ops.trees import Structure, flatten, same_structure
@@ -67,6 +67,7 @@ def scan(
     {'last': array(300.), 'before': array([100., 150.])}
     """
     x_leaves, x_structure = flatten(xs)
+    told = checked("scan", progress)
     target = graph_of("scan", [*flatten(init)[0], *x_leaves], graph)
     stacked = [as_variable(target, leaf) for leaf in x_leaves]
     steps = _length(target, stacked, x_structure.paths("x"), length)
@@ -77,13 +78,13 @@ def scan(
     y_names = y_structure.paths("y")
     ys = traced.variables(y_names, y_leaves, [None] * len(y_leaves))
     traced.close({**carried.outputs, **{f"{name}_out": y for name, y in zip(y_names, ys, strict=True)}})
-    told = as_progress("scan", progress, traced.body.name)
     if not carried.start and not ys:
         return init, y_structure.build(iter(()))
     lifted = lifted_together(traced)
     node = target.apply(
         "scan", *carried.start, *stacked, *lifted.values(), body=traced.frozen(lifted), carries=len(carried.start),
-        xs=len(stacked), length=steps, reverse=bool(reverse), checkpoint=as_schedule(checkpoint), **parameter(told),
+        xs=len(stacked), length=steps, reverse=bool(reverse), checkpoint=as_schedule(checkpoint),
+        **parameter(told, traced.body.name),
     )  # fmt: skip
     results = iter(results_of(node))
     return carried.structure.build(results), y_structure.build(results)
@@ -160,8 +161,10 @@ def _extent(name: str, value: Any, source: Source | None) -> Extent:
 
 
 @function("map")
-def map_(fn: Callable[[Any], Any], xs: Any) -> Any:
+def map_(fn: Callable[[Any], Any], xs: Any, *, progress: Any = None) -> Any:
     """`fn` of each element of `xs` along the first axis, results stacked: a `scan` without a carry.
+
+    `progress` is that of `scan`.
 
     >>> import graphad as ga
     >>> g = ga.Graph("squares")
@@ -175,7 +178,7 @@ def map_(fn: Callable[[Any], Any], xs: Any) -> Any:
     def step(carry: None, x: Any) -> tuple[None, Any]:
         return None, fn(x)
 
-    return scan(step, None, xs)[1]
+    return scan(step, None, xs, progress=checked("map", progress))[1]
 
 
 def _named_like(fn: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -217,8 +220,9 @@ def fori_loop(
     >>> ga.interpret(g)
     {'y': array(120)}
     """
+    told = checked("fori_loop", progress)
     if isinstance(lower, Variable) or isinstance(upper, Variable):
-        return _counted(lower, upper, body, init, progress)
+        return _counted(lower, upper, body, init, told)
     target = graph_of("fori_loop", flatten(init)[0], graph)
     first, last = as_extent(lower), as_extent(upper)
     steps = last - first
@@ -229,7 +233,7 @@ def fori_loop(
     def step(carry: Any, i: Variable) -> tuple[Any, None]:
         return body(i if first == 0 else i + extent_value(i.graph, first), carry), None
 
-    return scan(step, init, iota(target, steps), checkpoint=checkpoint, progress=progress)[0]
+    return scan(step, init, iota(target, steps), checkpoint=checkpoint, progress=told)[0]
 
 
 def _counted(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any, progress: Any) -> Any:
@@ -283,6 +287,7 @@ def while_loop(
     >>> ga.interpret(ga.transform.grad(g), a=9.0)["dx_da"].round(6)
     np.float64(0.166667)
     """
+    told = checked("while_loop", progress)
     target = graph_of("while_loop", flatten(init)[0], graph)
     carried = Carried("while_loop", target, init)
     if not carried.start:
@@ -313,7 +318,7 @@ def while_loop(
     lifted = lifted_together(traced, tested)
     node = target.apply(
         "while_loop", *carried.start, *lifted.values(), test=tested.frozen(lifted), body=traced.frozen(lifted),
-        carries=len(carried.start), **parameter(as_progress("while_loop", progress, traced.body.name)),
+        carries=len(carried.start), **parameter(told, traced.body.name),
     )  # fmt: skip
     return carried.structure.build(iter(results_of(node)))
 

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 from time import monotonic
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from graphad.emit.reporting import listening
 from graphad.ops.listening import Callback
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 PAUSE = 0.1  # seconds between two pictures of a bar
 
@@ -38,11 +40,16 @@ def progress(callback: Callback | None = None) -> AbstractContextManager[None]:
     years 200 250
     years 250 250
     """
-    return listening(callback) if callback is not None else _shown(Console(stderr=True))
+    return listening(callback) if callback is not None else _shown(None)
 
 
 @contextmanager
-def _shown(terminal: Console) -> Iterator[None]:
+def _shown(terminal: Console | None) -> Iterator[None]:
+    # Imported where bars are shown: that takes 60 ms, and few want them.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    terminal = terminal or Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         Progress(*columns, console=terminal, auto_refresh=False, disable=not terminal.is_terminal) as bars,

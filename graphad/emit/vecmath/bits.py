@@ -167,6 +167,17 @@ def _power_of_two_f32(n: Any) -> Any:
     return _Number(builder, builder.bitcast(builder.shl(word, ir.Constant(ir.IntType(32), 23)), _SINGLE))
 
 
+def _scale_f32(p: Any, rounded: Any) -> Any:
+    """P 2^n for |n| <= 250, in two steps; `rounded` is n + 1.5 2^23 + 254: twice the bias in its low bits."""
+    builder, word = p.builder, ir.IntType(32)
+    places = ir.Constant(word, 23)
+    both = builder.bitcast(rounded.value, word)
+    half = builder.lshr(both, ir.Constant(word, 1))
+    for part in (half, builder.sub(both, half)):
+        p = p * _Number(builder, builder.bitcast(builder.shl(part, places), _SINGLE))
+    return p
+
+
 def _split_f32(x: Any) -> tuple[Any, Any]:
     """E and f with x = 2^e (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), for a finite float32 x > 0."""
     builder, word = x.builder, ir.IntType(32)
@@ -189,6 +200,11 @@ def _turned_f32(rounded: Any, turn: int, sine: Any, cosine: Any) -> Any:
     value = builder.bitcast(builder.select(odd, cosine.value, sine.value), word)
     sign = builder.shl(builder.and_(q, ir.Constant(word, 2)), ir.Constant(word, 30))
     return _Number(builder, builder.bitcast(builder.xor(value, sign), _SINGLE))
+
+
+def _constant(number: float, like: Any) -> Any:
+    """A number of the type of another: an operator would take a bare one for a float64."""
+    return _Number(like.builder, _cast(like.builder, number, like.value.type))
 
 
 def _wide(x: Any) -> Any:
@@ -216,6 +232,14 @@ def _polynomial(x: Any, coefficients: tuple[float, ...]) -> Any:
             total = _fma(square, total, term)
         sums.append(total)
     return _fma(sums[1], x, sums[0])
+
+
+def _horner(x: Any, coefficients: tuple[float, ...]) -> Any:
+    """c0 + c1 x + c2 x^2 + ... in the fewest operations, where other work fills the time that each waits."""
+    total: Any = coefficients[-1]
+    for term in reversed(coefficients[:-1]):
+        total = _fma(x, total, term)
+    return total
 
 
 def _extremum(name: str, symbol: str, a: Any, b: Any) -> Any:

@@ -374,24 +374,6 @@ def erf_f32(x: float) -> float:
 
 
 @elementary_f32
-def pow_f32(x: float, y: float) -> float:
-    """`pow` of two float32."""
-    wide = _wide(x)
-    a = _fabs(wide)
-    power = _wide(y)
-    product = power * _select(a == 0.0, -INFINITY, _select(a < INFINITY, _log_short(a, a - 1.0), a))
-    product = _select(product > 200.0, 200.0, product)
-    value = _exp_short(_select(product < -200.0, -200.0, product))
-    value = _select(a == 1.0, 1.0, value)
-    whole = _rint(power) == power
-    half = 0.5 * power
-    odd = whole & (_rint(half) != half)
-    value = _select(odd, _copysign(value, wide), value)
-    value = _select((wide < 0.0) & (a < INFINITY) & (whole ^ True), NAN, value)
-    return _narrow(_select((power == 0.0) | (wide == 1.0), 1.0, value))
-
-
-@elementary_f32
 def hypot_f32(x: float, y: float) -> float:
     """`hypot` of two float32."""
     a = _fabs(_wide(x))

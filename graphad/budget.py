@@ -8,8 +8,9 @@ and the results fit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graphad.ad import transform
 from graphad.ad.transform import Names
@@ -22,15 +23,19 @@ from graphad.plan.budget import CurvePoint, MemoryCurve, MemoryReport, Timeline,
 from graphad.plan.memory import Budget, MemoryPlan, bytes_text, parse_budget
 from graphad.plan.modes import Alternative, Decision
 from graphad.plan.rematerialise import Rematerialisation
+from graphad.plan.sweep_choice import Choice, SweepChoices
 from graphad.plan.tasks import GraphTasks, by_level, graph_tasks, marked
+from passes.base import Pass
 from passes.checkpoint import Checkpoint, scheduled
+from passes.checkpoints import Checkpoints, inside_decided
 from passes.executable import executable
 from passes.inline import inline
-from passes.pipeline import DEFAULT, run_pipeline
+from passes.pipeline import DEFAULT, checkpoints_of, run_pipeline
 
 ROUNDS = 6  # plans of which the loops are decided
 CLOSE = 0.97  # of the budget: nearer is not tried
 CLEARLY = 0.8
+PARTS = 8  # halvings of a limit that the sweeps of loops are given
 
 
 def planner_of(
@@ -49,9 +54,9 @@ def planner_of(
 
 
 class Fitted(NamedTuple):
-    """A pass that writes the plan down, and the record of it."""
+    """The passes, with those that write the plan down, and the record of it."""
 
-    checkpoint: Checkpoint
+    passes: tuple[Pass, ...]
     report: MemoryReport
 
 
@@ -74,27 +79,34 @@ class Candidate(NamedTuple):
 class Fitting:
     """The search for the cheapest plan of one optimised graph within a budget."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(
+        self, graph: Graph, sizes: Mapping[str, int] | None = None, bytes_per_element: int | None = None
+    ) -> None:
         self.digest = graph.digest
         self.graph = executable(inline(graph))
-        self.sizes = typical_sizes(graph)
-        self.tasks, self.planner, self.levels = planner_of(self.graph)
+        self.sizes = typical_sizes(graph, sizes)
+        self.tasks, self.planner, self.levels = planner_of(self.graph, sizes, bytes_per_element)
 
     @cached_property
     def everything(self) -> Footprint:
         """The memory of the code as it is without a budget."""
         return footprint(schedule(self.graph), self.sizes)
 
-    def fit(self, budget: Budget | None) -> Fitted:
-        """The cheapest plan found; raises `MemoryBudgetError` where none fits."""
-        limit = None if budget is None else parse_budget(budget, self.everything.peak)
-        if limit is not None and self.everything.peak <= limit and not marked(self.graph):
-            return self._report(limit, Candidate(self.planner.everything, self.everything), Checkpoint())
-        found = self.search(limit)
-        if found is None:
-            assert limit is not None
-            raise self._refusal(limit)
-        return self._report(limit or 0, found, Checkpoint(found.plan, self.digest, self.levels))
+    def keeps(self, limit: int) -> bool:
+        """Whether the code as it is keeps a limit."""
+        return self.everything.peak <= limit and not marked(self.graph)
+
+    def found(self, limit: int | None) -> Candidate | None:
+        """The code as it is where it keeps a limit, or else what `search` finds."""
+        if limit is not None and self.keeps(limit):
+            return Candidate(self.planner.everything, self.everything)
+        return self.search(limit)
+
+    def checkpoint(self, found: Candidate) -> Checkpoint:
+        """The pass that writes a candidate down."""
+        if found.plan is self.planner.everything:
+            return Checkpoint()
+        return Checkpoint(found.plan, self.digest, self.levels)
 
     def search(self, limit: int | None) -> Candidate | None:
         """The cheapest candidate whose code keeps a limit; None: the marks alone decide."""
@@ -133,8 +145,14 @@ class Fitting:
         written = scheduled(self.tasks, plan.steps)
         return Candidate(plan, footprint(schedule(written), self.sizes))
 
-    def _refusal(self, limit: int) -> MemoryBudgetError:
-        least = self._candidate(self.planner.least)
+    @cached_property
+    def least(self) -> Candidate:
+        """The candidate with the smallest peak found, whatever it costs."""
+        return self._candidate(self.planner.least)
+
+    def refusal(self, limit: int) -> MemoryBudgetError:
+        """The error that says what the least possible budget is, and what limits it."""
+        least = self.least
         live = least.memory.live
         place = live.index(max(live))
         at = f" at {', '.join(f'{n}={v}' for n, v in self.sizes.items())}" if self.sizes else ""
@@ -148,21 +166,129 @@ class Fitting:
             )
         )
 
-    def _report(self, limit: int, found: Candidate, checkpoint: Checkpoint) -> Fitted:
-        stored, again = values(self.tasks, found.plan)
-        before, after = (Timeline(f.live, f.items, f.peak) for f in (self.everything, found.memory))
-        extra = extra_flops(self.tasks, found.plan)
-        price = extra / max(self.flops, 1)
-        reason = f"{bytes_text(after.peak)} of {bytes_text(before.peak)} for {price:.1%} more flops"
-        report = MemoryReport(
-            limit, before, after, self.flops, extra, stored, again, found.plan.method, reason
-        )
-        return Fitted(checkpoint, report)
-
     @property
     def flops(self) -> int:
         """Of the derivative without recomputation."""
         return sum(self.tasks.flops)
+
+
+class Setting(NamedTuple):
+    """A choice of schedules for the sweeps of loops, the passes with it, and what they make."""
+
+    choice: Choice
+    passes: tuple[Pass, ...]
+    fitting: Fitting
+
+
+class Settings:
+    """One graph with the schedules of its sweeps chosen in several ways."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        passes: Sequence[Pass],
+        sizes: Mapping[str, int] | None = None,
+        bytes_per_element: int | None = None,
+    ) -> None:
+        self.model = sizes, bytes_per_element
+        bound = typical_sizes(graph, sizes)
+        self.passes = tuple(passes)
+        found = checkpoints_of(passes)
+        self.place, self.one = found or (len(self.passes), Checkpoints())
+        self.before = run_pipeline(graph, self.passes[: self.place])[0]
+        inside = inside_decided(self.before, self.one.limit, bound) if found else Graph(graph.name)
+        self.choices = SweepChoices(executable(inside), bound, bytes_per_element)
+        self.made: dict[tuple[tuple[Any, ...], ...], Setting] = {}
+
+    @cached_property
+    def default(self) -> Setting:
+        """The schedules as they are without a budget."""
+        choice = self.choices.default(self.one.limit)
+        return Setting(choice, self.passes, self._fitting(self.passes[self.place :]))
+
+    def setting(self, choice: Choice) -> Setting:
+        """A choice of schedules, and the graph after passes with it."""
+        if choice.schedules == self.default.choice.schedules:
+            return self.default
+        if choice.schedules not in self.made:
+            chosen = replace(self.one, chosen=choice.schedules, digest=self.before.digest)
+            rest = (chosen, *self.passes[self.place + 1 :])
+            self.made[choice.schedules] = Setting(choice, (*self.passes[: self.place], *rest), self._fitting(rest))
+        return self.made[choice.schedules]
+
+    def _fitting(self, rest: Sequence[Pass]) -> Fitting:
+        return Fitting(run_pipeline(self.before, rest)[0], *self.model)
+
+    def exact(self, limit: int) -> Setting | None:
+        """The cheapest schedules with which the code keeps a limit, with nothing else run again; None if none do.
+
+        The target moves by what the code takes more or less than the model of the graph says.
+        """
+        target, best = limit, None
+        for _ in range(ROUNDS):
+            choice = self.choices.within(target)
+            if choice is None:
+                break
+            found = self.setting(choice)
+            over = found.fitting.everything.peak - limit
+            if over <= 0 and (best is None or choice.flops < best.choice.flops):
+                best = found
+            if over <= 0 and self.choices.within(target - over) in (None, choice):
+                break
+            target -= over
+        return best
+
+    def fit(self, budget: Budget | None) -> Fitted:
+        """The cheapest schedules and plan found; raises `MemoryBudgetError` where none fits."""
+        default = self.default.fitting
+        limit = None if budget is None else parse_budget(budget, default.everything.peak)
+        if limit is None or default.keeps(limit) or not self.choices.sweeps:
+            found = default.found(limit)
+            if found is None:
+                assert limit is not None
+                raise default.refusal(limit)
+            return self._fitted(limit or 0, self.default, found)
+        best = self.exact(limit) if not marked(default.graph) else None
+        cheapest: tuple[int, Setting, Candidate] | None = None
+        if best is not None:
+            everything = Candidate(best.fitting.planner.everything, best.fitting.everything)
+            cheapest = (best.choice.flops, best, everything)
+        tried = [self.setting(choice) for choice in self.options(limit)]
+        for one in tried:
+            if cheapest is not None and one.choice.flops >= cheapest[0]:
+                break
+            found = one.fitting.found(limit)
+            if found is not None:
+                cost = one.choice.flops + extra_flops(one.fitting.tasks, found.plan)
+                if cheapest is None or cost < cheapest[0]:
+                    cheapest = cost, one, found
+        if cheapest is None:
+            raise min((one.fitting for one in tried), key=lambda f: f.least.memory.peak).refusal(limit)
+        return self._fitted(limit, *cheapest[1:])
+
+    def options(self, limit: int) -> list[Choice]:
+        """Choices worth a try where the rest of the graph may run again: sweeps store up to parts of a limit."""
+        found = [self.choices.within(limit >> part, around=False) for part in range(PARTS)]
+        unique = dict.fromkeys([*[one for one in found if one is not None], self.choices.least()])
+        return sorted(unique, key=lambda one: one.flops)
+
+    def _fitted(self, limit: int, setting: Setting, found: Candidate) -> Fitted:
+        default, fitting = self.default.fitting, setting.fitting
+        stored, again = values(fitting.tasks, found.plan)
+        before, after = (Timeline(f.live, f.items, f.peak) for f in (default.everything, found.memory))
+        sweeps = setting.choice.flops - self.default.choice.flops
+        extra = sweeps + extra_flops(fitting.tasks, found.plan)
+        price = extra / max(default.flops, 1)
+        reason = f"{bytes_text(after.peak)} of {bytes_text(before.peak)} for {price:.1%} more flops"
+        method = found.plan.method
+        if setting is not self.default:
+            only = found.plan is fitting.planner.everything
+            method = "schedules of loops" if only else f"schedules of loops, {method}"
+        report = MemoryReport(
+            limit, before, after, default.flops, extra, stored, again, method, reason,
+            self.choices.records(setting.choice),
+        )  # fmt: skip
+        return Fitted((*setting.passes, fitting.checkpoint(found)), report)
 
 
 def plan_memory(
@@ -197,18 +323,38 @@ def plan_memory(
     [(False, False), (True, True)]
     """
     simple = run_pipeline(graph.freeze(), DEFAULT)[0].freeze()
-    derived = transform.value_and_grad(simple, wrt, of)
-    optimized = executable(inline(run_pipeline(derived, DEFAULT)[0]))
-    tasks, planner, _ = planner_of(optimized, sizes, bytes_per_element)
-    whole, flops = planner.relaxed.peak, sum(tasks.flops)
+    settings = Settings(transform.value_and_grad(simple, wrt, of), DEFAULT, sizes, bytes_per_element)
+    default = settings.default
+    whole = default.fitting.planner.relaxed.peak
     points = []
     for budget in budgets:
         limit = whole if budget == 1 else parse_budget(budget, whole)
-        plan = planner.plan(limit)
-        if plan is None:
-            points.append(CurvePoint(limit, 0, 0, 0.0, (), (), f"at least {bytes_text(planner.least.peak)} are needed"))
-            continue
-        stored, again = values(tasks, plan)
-        extra = extra_flops(tasks, plan)
-        points.append(CurvePoint(limit, plan.peak, extra, extra / max(flops, 1), stored, again, plan.method))
-    return MemoryCurve(whole, planner.least.peak, flops, tuple(points))
+        points.append(_point(settings, limit))
+    least = default.fitting.planner.least.peak
+    if settings.choices.sweeps:
+        least = min(least, settings.setting(settings.choices.least()).fitting.planner.least.peak)
+    return MemoryCurve(whole, least, default.fitting.flops, tuple(points))
+
+
+def _point(settings: Settings, limit: int) -> CurvePoint:
+    """The cheapest schedules and plan within a limit, by the planner's model."""
+    default = settings.default
+    tried = [default]
+    if settings.choices.sweeps and default.fitting.planner.relaxed.peak > limit:
+        exact = settings.choices.within(limit)
+        choices = [*([exact] if exact is not None else []), *settings.options(limit)]
+        tried += [settings.setting(choice) for choice in choices]
+    found = [(one, plan) for one in tried if (plan := one.fitting.planner.plan(limit)) is not None]
+    if not found:
+        least = min(one.fitting.planner.least.peak for one in tried)
+        return CurvePoint(limit, 0, 0, 0.0, (), (), f"at least {bytes_text(least)} are needed")
+
+    def again(one: Setting, plan: MemoryPlan) -> int:
+        return one.choice.flops - default.choice.flops + extra_flops(one.fitting.tasks, plan)
+
+    one, plan = min(found, key=lambda pair: again(*pair))
+    stored, recomputed = values(one.fitting.tasks, plan)
+    extra = again(one, plan)
+    overhead = extra / max(default.fitting.flops, 1)
+    sweeps = settings.choices.records(one.choice)
+    return CurvePoint(limit, plan.peak, extra, overhead, stored, recomputed, plan.method, sweeps)

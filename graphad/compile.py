@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from graphad.analysis.body_indices import guarded
 from graphad.analysis.cost import typical_sizes
 from graphad.analysis.indices import alone, check_graph, index_checks
-from graphad.budget import Fitting, memory_decision
+from graphad.budget import Settings, memory_decision
 from graphad.emit import cache
 from graphad.emit.bound import bind
 from graphad.emit.call import AnyKernel, CallPath, Kernel, Stage, entry_of, make_call, signature
@@ -436,9 +436,8 @@ def compile_graph(
         packing = names[0] if len(names) == 1 else Record(names, graph.name, names)
     made = plan or Plan()
     if memory_budget is not None or (made.graph is not None and marked(graph)):
-        fitted = Fitting(run_pipeline(graph, passes)[0]).fit(memory_budget)
-        passes = (*passes, fitted.checkpoint)
-        made = replace(made, decisions=(*made.decisions, memory_decision(fitted.report)), memory=fitted.report)
+        passes, report = Settings(graph, passes).fit(memory_budget)
+        made = replace(made, decisions=(*made.decisions, memory_decision(report)), memory=report)
     return CompiledFunction(Recipe(graph, packing, made, tuple(passes), tier, threads))
 
 

@@ -8,29 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from graphad.ad.expand import expanded
 from graphad.analysis.cost import typical_sizes
 from graphad.ir.bodies import bodies, has_bodies
 from graphad.ir.graph import Frozen, Graph, Node, rebuild
 from graphad.plan.modes import Decision
+from graphad.plan.sweep_choice import open_sweeps
 from graphad.plan.sweeps import LIMIT, decided, stored_nodes, sweep_decision
 from passes.base import Pass
 from passes.dead import remove_dead
 from passes.in_bodies import in_bodies
 
+Schedules = tuple[tuple[Any, ...], ...]
 
-def schedule_sweeps(graph: Graph, limit: int = LIMIT, around: Mapping[str, int] | None = None) -> Graph:
+
+def schedule_sweeps(
+    graph: Graph, limit: int = LIMIT, around: Mapping[str, int] | None = None, chosen: Schedules = ()
+) -> Graph:
     """The graph with every sweep decided, innermost first, and expanded where it stores something for every step.
 
     Arguments:
         limit: bytes at the hints up to which something is stored for every step.
         around: values of the named sizes, for a body.
+        chosen: schedules for the open sweeps in order; none: by the limit.
     """
     if not has_bodies(graph):
         return graph
     bound = typical_sizes(graph, around)
-    graph = in_bodies(graph, lambda body: schedule_sweeps(body, limit, bound))
+    graph = inside_decided(graph, limit, bound)
+    own = dict(zip(open_sweeps(graph), chosen, strict=True)) if chosen else {}
     where: dict[int, dict[int, int]] = {}
     changed: list[int] = []
 
@@ -39,7 +47,7 @@ def schedule_sweeps(graph: Graph, limit: int = LIMIT, around: Mapping[str, int] 
             return new.add("item", args, (("index", where[node.args[0]][node.param("index")]),))
         if node.op != "scan_adjoint":
             return None
-        schedule = decided(node, bound, limit)
+        schedule = own.get(old) or decided(node, bound, limit)
         if schedule[0] in ("all", "carries"):
             changed.append(old)
             stored = stored_nodes(node, bound, dear=schedule[0] == "all")
@@ -54,19 +62,29 @@ def schedule_sweeps(graph: Graph, limit: int = LIMIT, around: Mapping[str, int] 
     return remove_dead(new) if changed else graph
 
 
+def inside_decided(graph: Graph, limit: int, bound: Mapping[str, int]) -> Graph:
+    """The graph with the sweeps inside its bodies decided; arguments as for `schedule_sweeps`."""
+    return in_bodies(graph, lambda body: schedule_sweeps(body, limit, bound))
+
+
 def _with(params: Frozen, **changes: object) -> Frozen:
     return tuple(sorted({**dict(params), **changes}.items()))
 
 
-def decisions(graph: Graph, limit: int = LIMIT, around: Mapping[str, int] | None = None) -> tuple[Decision, ...]:
+def decisions(
+    graph: Graph, limit: int = LIMIT, around: Mapping[str, int] | None = None, chosen: Schedules = ()
+) -> tuple[Decision, ...]:
     """What the sweeps of a graph and of the bodies in it store, and why; arguments as for `schedule_sweeps`."""
     bound, found = typical_sizes(graph, around), list[Decision]()
     for node in graph.nodes:
         for _, body in bodies(node.params):
             found += decisions(body, limit, bound)
-    decided_inside = in_bodies(graph, lambda body: schedule_sweeps(body, limit, bound))
-    sweeps = [node for node in decided_inside.nodes if node.op in ("scan_adjoint", "while_adjoint")]
-    return tuple(dict.fromkeys([*found, *[sweep_decision(node, bound, limit) for node in sweeps]]))
+    inside = inside_decided(graph, limit, bound)
+    own = dict(zip(open_sweeps(inside), chosen, strict=True)) if chosen else {}
+    for node_id, node in enumerate(inside.nodes):
+        if node.op in ("scan_adjoint", "while_adjoint"):
+            found.append(sweep_decision(node, bound, limit, own.get(node_id)))
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)
@@ -75,10 +93,21 @@ class Checkpoints(Pass):
 
     Arguments:
         limit: bytes, at the sizes' hints, up to which something is stored for every step of a loop.
+        chosen: schedules for the open sweeps of one graph, in order, as a memory budget takes them.
+        digest: of that graph; others are decided by the limit.
     """
 
     limit: int = LIMIT
+    chosen: Schedules = ()
+    digest: str = ""
 
     def run(self, graph: Graph) -> Graph:
         """See `schedule_sweeps`."""
-        return schedule_sweeps(graph, self.limit)
+        return schedule_sweeps(graph, self.limit, chosen=self._chosen(graph))
+
+    def decisions(self, graph: Graph) -> tuple[Decision, ...]:
+        """The records of what `run` decides."""
+        return decisions(graph, self.limit, chosen=self._chosen(graph))
+
+    def _chosen(self, graph: Graph) -> Schedules:
+        return self.chosen if self.chosen and graph.digest == self.digest else ()

@@ -14,7 +14,7 @@ from graphad.ir.types import TensorType
 from graphad.ir.verify import verify
 from graphad.plan.modes import Decision
 from passes.base import Pass
-from passes.checkpoints import Checkpoints, decisions
+from passes.checkpoints import Checkpoints
 from passes.cse import CommonSubexpressions
 from passes.dead import DeadCode
 from passes.elements import StackElements
@@ -109,12 +109,16 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph,
 
 def sweeps_of(graph: Graph, passes: Sequence[Pass]) -> tuple[Decision, ...]:
     """What the reverse sweeps of a graph store when these passes run on it."""
-    place = next((k for k, one in enumerate(passes) if isinstance(one, Checkpoints)), None)
-    if place is None or not any(node.op in REPEATED for node in graph.nodes):
+    found = checkpoints_of(passes)
+    if found is None or not any(node.op in REPEATED for node in graph.nodes):
         return ()
-    one = passes[place]
-    assert isinstance(one, Checkpoints)
-    return decisions(run_pipeline(graph, passes[:place])[0], one.limit)
+    place, one = found
+    return one.decisions(run_pipeline(graph, passes[:place])[0])
+
+
+def checkpoints_of(passes: Sequence[Pass]) -> tuple[int, Checkpoints] | None:
+    """The pass that decides what sweeps store, and its place; None where there is none."""
+    return next(((k, one) for k, one in enumerate(passes) if isinstance(one, Checkpoints)), None)
 
 
 def _run(one: Pass, graph: Graph, checked: set[Any], known: Known) -> Graph:

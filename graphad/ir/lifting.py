@@ -55,7 +55,8 @@ class OpenBody(Graph):
         """The variable inside the body that stands for one of the outer graph."""
         known = self._inside.get(variable.id)
         if known is None:
-            known = self._again(variable, DEPTH) or self._input(variable)
+            again = self._again(variable, DEPTH)
+            known = self._input(variable) if again is None else again
             self._inside[variable.id] = known
         return known
 

@@ -34,7 +34,7 @@ def actions(schedule: Schedule | None, length: int) -> Iterator[Action]:
     if length == 0:
         return iter(())
     if schedule is not None and schedule[0] == "binomial":
-        return _binomial(0, length, max(1, schedule[1]))
+        return _binomial(length, max(1, schedule[1]))
     stretch = max(1, schedule[1]) if schedule is not None and schedule[0] == "every" else length
     return _every(length, stretch)
 
@@ -70,21 +70,30 @@ def _every(length: int, stretch: int) -> Iterator[Action]:
             yield Action("adjoint", step)
 
 
-def _binomial(start: int, length: int, snapshots: int) -> Iterator[Action]:
-    """The steps from `start`, whose state is there, with `snapshots` states stored at most, that one included."""
-    if length == 1:
+def _binomial(length: int, snapshots: int) -> Iterator[Action]:
+    """All steps, with `snapshots` states stored at most, the first included."""
+    pending: list[tuple[int, int, int]] = []  # stored states: their step, how many steps are left from it, for how many
+    start, left, spare, fresh = 0, length, snapshots, True
+    while True:
+        while left > 1:
+            if fresh:
+                yield Action("store", start)
+            ahead = first_stretch(left, spare)
+            for step in range(start, start + ahead):
+                yield Action("advance", step)
+            pending.append((start, ahead, spare))
+            start, left, spare, fresh = start + ahead, left - ahead, max(1, spare - 1), True
         yield Action("adjoint", start)
-        return
-    yield Action("store", start)
-    while length > 1:
-        ahead = first_stretch(length, snapshots)
-        for step in range(start, start + ahead):
-            yield Action("advance", step)
-        yield from _binomial(start + ahead, length - ahead, max(1, snapshots - 1))
-        yield Action("load", start)
-        length = ahead
-    yield Action("drop", start)
-    yield Action("adjoint", start)
+        while pending:
+            start, left, spare = pending.pop()
+            yield Action("load", start)
+            if left > 1:
+                fresh = False
+                break
+            yield Action("drop", start)
+            yield Action("adjoint", start)
+        else:
+            return
 
 
 def first_stretch(length: int, snapshots: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from graphad.plan.memory import MemoryPlan, Simulation, simulate
 from graphad.plan.tasks import GraphTasks
@@ -37,6 +38,27 @@ class Timeline:
 
 
 @dataclass(frozen=True)
+class SweepRecord:
+    """The schedule of the reverse sweep of a loop.
+
+    Arguments:
+        name: of the loop's body.
+        schedule: as it stands in the graph; `text` in words.
+        steps: of the loop.
+        bytes: that the sweep stores.
+        extra: steps that run beyond those of the loop itself; `flops` are their floating-point operations.
+    """
+
+    name: str
+    schedule: tuple[Any, ...]
+    text: str
+    steps: int
+    bytes: int
+    extra: int
+    flops: int
+
+
+@dataclass(frozen=True)
 class MemoryReport:
     """A budget, the schedule that keeps it, and its price.
 
@@ -48,6 +70,7 @@ class MemoryReport:
         recomputed: forward values that are computed again.
         method: how the schedule was found.
         reason: why it is this one.
+        sweeps: the schedules of loops for which nobody asked for one.
     """
 
     budget: int
@@ -59,6 +82,7 @@ class MemoryReport:
     recomputed: tuple[Value, ...]
     method: str
     reason: str
+    sweeps: tuple[SweepRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,6 +96,7 @@ class CurvePoint:
         overhead: these as a part of what the derivative takes without recomputation.
         stored, recomputed: the forward values, as in `MemoryReport`.
         method: how the schedule was found; why there is none where the budget can not be met.
+        sweeps: as in `MemoryReport`.
     """
 
     budget: int
@@ -81,6 +106,7 @@ class CurvePoint:
     stored: tuple[Value, ...]
     recomputed: tuple[Value, ...]
     method: str
+    sweeps: tuple[SweepRecord, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from graphad.analysis.cost import REPEATED, VIEWS, node_flops, type_bytes
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node, keep, rebuild
 from graphad.ir.sizes import Extent
-from graphad.ops.schedules import repetitions
+from graphad.ops.schedules import advances, repetitions
 from graphad.plan.modes import Alternative, Decision
+from graphad.plan.tasks import state_bytes
 
 LIMIT = 1 << 30  # bytes, at the sizes' hints, up to which a sweep stores something for every step
 DEAR = 8  # operations for each element of a result from which on it is better stored than computed again
@@ -132,7 +133,7 @@ def _dear(adjoint: Graph, node_id: int, bound: Mapping[str, int]) -> bool:
 def candidates(node: Node, bound: Mapping[str, int]) -> tuple[Candidate, ...]:
     """The schedules for a `scan_adjoint`, from the fastest to the smallest, at given sizes.
 
-    Steps of "carries" are counted: each is run once more inside its adjoint step. Those of "all" are not.
+    Steps of adjoint steps are counted, but for "all", which runs none again.
     """
     steps = max(1, sizes.evaluate(node.param("length"), bound))
     state = state_bytes(node, bound)
@@ -147,15 +148,9 @@ def candidates(node: Node, bound: Mapping[str, int]) -> tuple[Candidate, ...]:
         snapshots //= 2
     stretch = isqrt(steps)
     kept = (-(-steps // stretch) + stretch) * state
-    found.append(Candidate(("every", stretch), kept, 2 * steps))
+    again = advances(("every", stretch), steps)
+    found.append(Candidate(("every", stretch), kept, steps + again))
     return tuple(sorted(dict.fromkeys(found), key=lambda one: (one.steps, one.bytes)))
-
-
-def state_bytes(node: Node, bound: Mapping[str, int]) -> int:
-    """The bytes of all carries of a sweep's loop."""
-    body: Graph = node.param("body")
-    carries = list(body.inputs.values())[: node.param("carries")]
-    return sum(sizes.evaluate(type_bytes(body.nodes[i].type), bound) for i in carries)
 
 
 def _stored(node: Node, stored: Sequence[int]) -> Extent:
@@ -197,22 +192,28 @@ def with_schedule(graph: Graph, node_id: int, schedule: tuple[Any, ...]) -> Grap
 # ---------------------------------------------------------------------- the record
 
 
-def sweep_decision(node: Node, bound: Mapping[str, int], limit: int = LIMIT) -> Decision:
+def sweep_decision(
+    node: Node, bound: Mapping[str, int], limit: int = LIMIT, budgeted: tuple[Any, ...] | None = None
+) -> Decision:
     """What a reverse sweep stores and why: the record for a plan. Sweeps in its bodies are decided already.
 
     Arguments:
         node: a `scan_adjoint` or a `while_adjoint`.
         bound: the named sizes.
         limit: as for `decided`.
+        budgeted: the schedule that a memory budget took, if one did.
     """
     name = f"sweep of `{node.param('body').name}`"
     if node.op == "while_adjoint":
         reason = "the number of steps is not known before: every state on a tape that grows"
         return Decision(name, "all carries", (), reason)
-    chosen, steps = decided(node, bound, limit), sizes.evaluate(node.param("length"), bound)
+    chosen = budgeted or decided(node, bound, limit)
+    steps = sizes.evaluate(node.param("length"), bound)
     schedules = dict.fromkeys([("all",), ("carries",), chosen])
     alternatives = tuple([_alternative(node, schedule, bound) for schedule in schedules])
-    if node.param("schedule") is not None:
+    if budgeted is not None:
+        reason = "fewest operations found within the memory budget"
+    elif node.param("schedule") is not None:
         asked = chosen[1] if chosen[0] == "binomial" else chosen
         reason = f"checkpoint={asked!r} was asked for"
     elif chosen[0] in ("all", "carries"):

@@ -69,12 +69,13 @@ def graph_tasks(
             continue
         task_of[node_id] = len(tasks)
         nodes.append(node_id)
-        size = _bytes(node.type, bound, bytes_per_element)
+        size = value_bytes(node.type, bound, bytes_per_element)
         flops.append(sizes.evaluate(node_flops(graph, node_id), bound))
         called_for, kept = _is_call(graph, node, bound), node_id in outputs
         cost = -(-flops[-1] // FASTER) if called_for and node.op == "einsum" else flops[-1]
-        tasks.append(Task(f"%{node_id} {node.op}", size, cost, args, not called_for, kept, 0, _mark(node)))
-    held = sum(_bytes(graph.nodes[i].type, bound, bytes_per_element) for i in outputs if graph.nodes[i].type.rank)
+        states = _states(node, bound, bytes_per_element)
+        tasks.append(Task(f"%{node_id} {node.op}", size, cost, args, not called_for, kept, states, _mark(node)))
+    held = sum(value_bytes(graph.nodes[i].type, bound, bytes_per_element) for i in outputs if graph.nodes[i].type.rank)
     turn = _turn(tasks)
     return GraphTasks(graph, Problem(tuple(tasks), turn, held), tuple(nodes), tuple(flops), task_of, roots)
 
@@ -108,12 +109,34 @@ def _is_copy(
     return False
 
 
-def _bytes(kind: TensorType, bound: Mapping[str, int], bytes_per_element: int | None) -> int:
+def value_bytes(kind: TensorType, bound: Mapping[str, int], bytes_per_element: int | None = None) -> int:
+    """The bytes of a value at given sizes; `bytes_per_element` as for `graph_tasks`."""
     if isinstance(kind, TupleType):
-        return sum(_bytes(item, bound, bytes_per_element) for item in kind.items)
+        return sum(value_bytes(item, bound, bytes_per_element) for item in kind.items)
     dtype = np.dtype(kind.dtype)
     width = bytes_per_element if bytes_per_element and dtype.kind == "f" else dtype.itemsize
     return sizes.evaluate(kind.elements, bound) * width
+
+
+def _states(node: Node, bound: Mapping[str, int], bytes_per_element: int | None) -> int:
+    """The bytes of the states that the sweep of a loop stores while it runs."""
+    if node.op != "scan_adjoint" or node.param("schedule") is None:
+        return 0
+    steps, (kind, *count) = sizes.evaluate(node.param("length"), bound), node.param("schedule")
+    states = steps if not count else count[0] if kind == "binomial" else -(-steps // count[0]) + count[0]
+    return states_bytes(node, states, bound, bytes_per_element)
+
+
+def states_bytes(node: Node, count: int, bound: Mapping[str, int], bytes_per_element: int | None = None) -> int:
+    """The bytes in which a sweep stores so many states of its loop: their carries, and the steps they belong to."""
+    return count * (state_bytes(node, bound, bytes_per_element) + np.dtype(np.int64).itemsize)
+
+
+def state_bytes(node: Node, bound: Mapping[str, int], bytes_per_element: int | None = None) -> int:
+    """The bytes of all carries of a sweep's loop."""
+    body: Graph = node.param("body")
+    carries = list(body.inputs.values())[: node.param("carries")]
+    return sum(value_bytes(body.nodes[i].type, bound, bytes_per_element) for i in carries)
 
 
 def by_level(graph: Graph) -> Graph:

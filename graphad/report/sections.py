@@ -12,7 +12,7 @@ from graphad.ir.sizes import Extent
 from graphad.loops.memory import footprint
 from graphad.loops.schedule import schedule
 from graphad.loops.summary import Nest, summarize
-from graphad.plan.budget import Timeline, Value
+from graphad.plan.budget import SweepRecord, Timeline, Value
 from graphad.plan.memory import bytes_text
 from graphad.plan.modes import Decision, Plan
 from graphad.report.timeline import scratch_arrays
@@ -185,6 +185,7 @@ def memory_sections(function: CompiledFunction) -> list[Section]:
     )
     return [
         Section(MEMORY, ("what", "value"), price),
+        *([_sweeps(report.sweeps)] if report.sweeps else []),
         _timeline("live bytes without the budget", report.before, most),
         _timeline("live bytes with the budget", report.after, most),
         _values("stored for the reverse sweep", report.stored),
@@ -202,6 +203,13 @@ def _timeline(title: str, timeline: Timeline, most: int) -> Section:
         bar = "#" * round(BAR * live / max(most, 1))
         rows.append((f"{first + 1}-{last}" if last - first > 1 else str(last), bytes_text(live), bar))
     return Section(title, ("nests and calls", "live", ""), tuple(rows), ("live",))
+
+
+def _sweeps(found: tuple[SweepRecord, ...]) -> Section:
+    """The schedules of loops: the states or values that each stores, and the steps that it runs again."""
+    rows = [(s.name, f"{s.steps:,}", s.text, bytes_text(s.bytes), f"{s.extra:,}", f"{s.flops:,}") for s in found]
+    numbers = ("steps", "bytes", "steps again", "flops")
+    return Section("reverse sweeps of loops", ("loop", "steps", "stored", *numbers[1:]), tuple(rows), numbers)
 
 
 def _values(title: str, found: tuple[Value, ...]) -> Section:

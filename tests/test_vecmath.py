@@ -89,7 +89,7 @@ POINTS: dict[str, list[Array]] = {
 PAIRS: dict[str, tuple[list[Array], list[Array]]] = {
     "pow": (
         [powers(-300, 300), powers(-5, 5), uniform(0.9, 1.1), uniform(0.7, 1.42)],
-        [uniform(-1, 1), uniform(-60, 60), uniform(-7000, 7000), uniform(-250, 250)],
+        [uniform(-1, 1), uniform(-60, 60), uniform(-7000, 7000), both(uniform(200, 2000, COUNT // 2))],
     ),
     "atan2": ([both(powers(-300, 300)), uniform(-1, 1, 1000)], [both(powers(-300, 300)), uniform(-1, 1, 1000)]),
     "hypot": ([both(powers(-300, 300)), uniform(-1, 1, 1000)], [both(powers(-300, 300)), uniform(-1, 1, 1000)]),

@@ -103,14 +103,6 @@ def _exp_parts(x: float, low: float) -> tuple[float, float]:
     return 1.0 + (r + _fma(r * r, _polynomial(r, EXP), tail)), n
 
 
-def _exp_sum(x: float, low: float) -> float:
-    """e^(x + low) for |low| much less than 1."""
-    x = _select(x > 710.0, 710.0, x)
-    x = _select(x < -746.0, -746.0, x)
-    p, n = _exp_parts(x, low)
-    return _scale(p, n)
-
-
 @elementary
 def exp(x: float) -> float:
     """e^x."""

@@ -3,30 +3,61 @@
 
 from __future__ import annotations
 
-from graphad.emit.vecmath.bits import _copysign, _fabs, _floor, _fma, _polynomial, _rint, _select, _sqrt
+from typing import Any
+
+from graphad.emit.vecmath.bits import (
+    _bits,
+    _constant,
+    _copysign,
+    _fabs,
+    _floor,
+    _fma,
+    _from_bits,
+    _horner,
+    _polynomial,
+    _rint,
+    _select,
+    _shift_right,
+    _sqrt,
+)
 from graphad.emit.vecmath.exp_log import (
     INFINITY,
-    LN2_SHORT,
-    LN2_SHORT_LOW,
     NAN,
-    _exp_sum,
     _power_of_two,
     _split,
 )
 from graphad.emit.vecmath.tracing import elementary
 
-# log((1+s)/(1-s)) = 2s + s z (2/3 + z p(z)), z = s^2, |s| <= 0.1716: error 2^-66.3 of the logarithm.
-LOG_PAIR = (
-    0.40000000000002256,
-    0.2857142857009966,
-    0.22222222519904017,
-    0.18181784368854811,
-    0.1538675725244452,
-    0.13256819506628434,
-    0.13196313294456113,
+# log2((1+s)/(1-s)) = a s + b s^3 + s^3 p(z), z = s^2, |s| <= 0.1716, with a in two parts and the rest of b as the first
+# coefficient of p: error 2^-66.3 of the logarithm.
+LOG2_LINEAR = (2.8853900817779268, 4.0710547481862066e-17)
+LOG2_CUBIC = 0.9617966939259756
+LOG2_HIGHER = (
+    5.0577616648125907e-17,
+    0.577078016355618,
+    0.412198583091954,
+    0.3205989022710715,
+    0.26230770134101,
+    0.22198398796962673,
+    0.19125538544626988,
+    0.19038337635352923,
 )
-TWO_THIRDS = 0.6666666666666666
-TWO_THIRDS_LOW = 3.700743415417188e-17
+# 2^r = 1 + r p(r), |r| <= 1/2: error 2^-57.8.
+EXP2 = (
+    0.6931471805599453,
+    0.24022650695910108,
+    0.05550410866482172,
+    0.009618129107601197,
+    0.0013333558146546413,
+    0.00015403530449483363,
+    1.5252733634433313e-05,
+    1.3215438637231683e-06,
+    1.0178159667418053e-07,
+    7.073264043639416e-09,
+    4.43894163770905e-10,
+)
+# Adding it leaves the nearest integer, plus twice the bias of an exponent, in the low bits.
+ROUND_TWICE_BIASED = 6755399441055744.0 + 2046.0
 # 1/cbrt(1 + f) for sqrt(1/2) <= 1 + f < sqrt(2): error 2^-17.
 INVERSE_CBRT = (
     1.0000038469028913,
@@ -38,45 +69,54 @@ INVERSE_CBRT = (
 )
 
 
-def _log_double(x: float) -> tuple[float, float]:
-    """log x for finite x > 0 as a sum of two numbers, with some 65 bits."""
-    e, f = _split(x)
-    d = 2.0 + f
-    inverse = 1.0 / d
-    s = f * inverse
-    s_low = (_fma(-s, d, f) - s * (f - (d - 2.0))) * inverse
+def _log2_pair(e: float, f: float, linear: tuple[float, float], cubic: float, higher: tuple[float, ...]) -> Any:
+    """log2(2^e (1 + f)) as a sum of two numbers with ten bits more than one has, in the type of f."""
+    s = f / (f + _constant(2.0, f))
     z = s * s
-    z_low = _fma(s + s, s_low, _fma(s, s, -z))
-    t = z * _polynomial(z, LOG_PAIR)
-    p = TWO_THIRDS + t
-    p_low = ((TWO_THIRDS - p) + t) + TWO_THIRDS_LOW
-    w = z * p
-    w_low = _fma(z, p_low, _fma(z_low, p, _fma(z, p, -w)))
-    u = s * w
-    u_low = _fma(s, w_low, _fma(s_low, w, _fma(s, w, -u)))
-    whole = e * LN2_SHORT
-    first = _fma(2.0, s, whole)
-    rest = _fma(2.0, s, whole - first)
-    second = first + u
-    return second, (((first - second) + u) + rest) + (_fma(2.0, s_low, u_low) + e * LN2_SHORT_LOW)
+    cube = s * z
+    cube_low = _fma(s, _fma(s, s, -z), _fma(s, z, -cube))
+    first = _fma(s, linear[0], e)
+    second = _fma(cube, cubic, first)
+    low = _fma(s, linear[0], e - first) + _fma(cube, cubic, first - second)
+    # The quotient lacks (f - 2s - sf) / (2 + f), where 1 / (2 + f) is (1 - s) / 2; the slope at s is a (1 + z).
+    half = _fma(s, -0.5 * linear[0], 0.5 * linear[0])
+    low = _fma(_fma(half, z, half), _fma(-s, f, _fma(s, -2.0, f)), _fma(cube, _horner(z, higher), low))
+    return second, _fma(cube_low, cubic, _fma(s, linear[1], low))
+
+
+def _power(x: float, y: float, logarithm: Any, bound: float, shift: float, exponential: Any, scale: Any) -> Any:
+    """X^y = 2^(y log2 |x|) with the special cases of C99; 0 or infinite where |y log2 |x|| is beyond `bound`."""
+    a = _fabs(x)
+    log_high, log_low = logarithm
+    log_high = _select(a == 0.0, -INFINITY, _select(a < INFINITY, log_high, a))
+    one = (a == 1.0) | (y == 0.0)
+    high = _select(one, 0.0, y * log_high)
+    bounded = _select(high > bound, bound, high)
+    bounded = _select(bounded < -bound, -bound, bounded)
+    low = _fma(y, log_low, _fma(y, log_high, -high))
+    low = _select((bounded == high) & (one ^ True), low, 0.0)
+    rounded = (bounded + low) + _constant(shift, x)
+    r = (bounded - (rounded - _constant(shift, x))) + low
+    value = scale(_fma(r, _horner(r, exponential), 1.0), rounded)
+    whole = _rint(y) == y
+    half = y * _constant(0.5, y)
+    value = _select(whole & (_rint(half) != half), _copysign(value, x), value)
+    return _select((x < 0.0) & (a < INFINITY) & (whole ^ True), NAN, value)
+
+
+def _scale_twice(p: float, rounded: float) -> float:
+    """P 2^n for |n| <= 2000, in two steps; `rounded` is n + ROUND_TWICE_BIASED."""
+    both = _bits(rounded)
+    half = _shift_right(both, 1)
+    return p * _from_bits(half << 52) * _from_bits((both - half) << 52)
 
 
 @elementary
 def pow(x: float, y: float) -> float:
     """x^y with the special cases of C99."""
-    a = _fabs(x)
-    log_high, log_low = _log_double(a)
-    log_high = _select(a == 0.0, -INFINITY, _select(a < INFINITY, log_high, a))
-    high = y * log_high
-    low = _fma(y, log_low, _fma(y, log_high, -high))
-    value = _exp_sum(high, _select(_fabs(high) < 1000.0, low, 0.0))
-    value = _select(a == 1.0, 1.0, value)
-    whole = _rint(y) == y
-    half = 0.5 * y
-    odd = whole & (_rint(half) != half)
-    value = _select(odd, _copysign(value, x), value)
-    value = _select((x < 0.0) & (a < INFINITY) & (whole ^ True), NAN, value)
-    return _select((y == 0.0) | (x == 1.0), 1.0, value)
+    e, f = _split(_fabs(x))
+    logarithm = _log2_pair(e, f, LOG2_LINEAR, LOG2_CUBIC, LOG2_HIGHER)
+    return _power(x, y, logarithm, 1100.0, ROUND_TWICE_BIASED, EXP2, _scale_twice)
 
 
 @elementary

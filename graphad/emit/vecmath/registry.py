@@ -119,7 +119,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "log1p": (0.95, 0.51),
     "log2": (0.75, 0.51),
     "logaddexp": (1.2, 0.51),
-    "pow": (1.0, 1.6),
+    "pow": (1.2, 1.1),
     "sigmoid": (2.5, 2.7),
     "sin": (0.85, 1.0),
     "sinh": (1.6, 0.51),

@@ -58,18 +58,19 @@ def hand() -> Callable[..., list[Array]]:
     """Two loops over registers."""
     from benchmarks.hand import rk4
 
-    return rk4.value_and_grad
+    return lambda p, h: rk4.value_and_grad(p, h)[1:]
 
 
 PROBLEM = Problem(
     "rk4",
-    "Lotka-Volterra by RK4, value and gradient",
+    "Lotka-Volterra by RK4, gradient",
     {"p": (4,), "h": ("n",)},
     ("p",),
     data,
     formula,
     (Case({"n": 1000}),),
     Case({"n": 7}),
+    derivative="grad",
     hand=hand,
     formulas={"casadi": casadi_formula},
     peers=("jax", "torch", "casadi", "rsdag", "autograd"),

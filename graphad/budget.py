@@ -27,7 +27,7 @@ from graphad.plan.sweep_choice import Choice, SweepChoices
 from graphad.plan.tasks import GraphTasks, by_level, graph_tasks, marked
 from passes.base import Pass
 from passes.checkpoint import Checkpoint, scheduled
-from passes.checkpoints import Checkpoints, inside_decided
+from passes.checkpoints import Checkpoints, extents_of, inside_decided
 from passes.executable import executable
 from passes.inline import inline
 from passes.pipeline import DEFAULT, checkpoints_of, run_pipeline
@@ -38,16 +38,14 @@ CLEARLY = 0.8
 PARTS = 8  # halvings of a limit that the sweeps of loops are given
 
 
-def planner_of(
-    graph: Graph, sizes: Mapping[str, int] | None = None, bytes_per_element: int | None = None
-) -> tuple[GraphTasks, Rematerialisation, bool]:
+def planner_of(graph: Graph, bytes_per_element: int | None = None) -> tuple[GraphTasks, Rematerialisation, bool]:
     """The tasks of a graph and their planner; in the order of nodes or, where that takes clearly less, of their levels.
 
     Reverse sweeps stand in a good order as they are made; what is derived of them does not.
     """
     found = []
     for levels in (False, True):
-        tasks = graph_tasks(by_level(graph) if levels else graph, sizes, bytes_per_element)
+        tasks = graph_tasks(by_level(graph) if levels else graph, None, bytes_per_element)
         found.append((tasks, Rematerialisation(tasks.problem), levels))
     first, other = (f[1].everything.peak for f in found)
     return found[other < CLEARLY * first]
@@ -79,13 +77,11 @@ class Candidate(NamedTuple):
 class Fitting:
     """The search for the cheapest plan of one optimised graph within a budget."""
 
-    def __init__(
-        self, graph: Graph, sizes: Mapping[str, int] | None = None, bytes_per_element: int | None = None
-    ) -> None:
+    def __init__(self, graph: Graph, bytes_per_element: int | None = None) -> None:
         self.digest = graph.digest
         self.graph = executable(inline(graph))
-        self.sizes = typical_sizes(graph, sizes)
-        self.tasks, self.planner, self.levels = planner_of(self.graph, sizes, bytes_per_element)
+        self.sizes = typical_sizes(graph)
+        self.tasks, self.planner, self.levels = planner_of(self.graph, bytes_per_element)
 
     @cached_property
     def everything(self) -> Footprint:
@@ -183,27 +179,21 @@ class Setting(NamedTuple):
 class Settings:
     """One graph with the schedules of its sweeps chosen in several ways."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        passes: Sequence[Pass],
-        sizes: Mapping[str, int] | None = None,
-        bytes_per_element: int | None = None,
-    ) -> None:
-        self.model = sizes, bytes_per_element
-        bound = typical_sizes(graph, sizes)
+    def __init__(self, graph: Graph, passes: Sequence[Pass], bytes_per_element: int | None = None) -> None:
+        self.bytes_per_element = bytes_per_element
+        self.extents = extents_of(graph)
         self.passes = tuple(passes)
         found = checkpoints_of(passes)
         self.place, self.one = found or (len(self.passes), Checkpoints())
         self.before = run_pipeline(graph, self.passes[: self.place])[0]
-        inside = inside_decided(self.before, self.one.limit, bound) if found else Graph(graph.name)
-        self.choices = SweepChoices(executable(inside), bound, bytes_per_element)
+        inside = inside_decided(self.before, self.one.limit, self.extents) if found else Graph(graph.name)
+        self.choices = SweepChoices(executable(inside), self.extents.typical, bytes_per_element)
         self.made: dict[tuple[tuple[Any, ...], ...], Setting] = {}
 
     @cached_property
     def default(self) -> Setting:
         """The schedules as they are without a budget."""
-        choice = self.choices.default(self.one.limit)
+        choice = self.choices.default(self.one.limit, self.extents.sure)
         return Setting(choice, self.passes, self._fitting(self.passes[self.place :]))
 
     def setting(self, choice: Choice) -> Setting:
@@ -217,7 +207,7 @@ class Settings:
         return self.made[choice.schedules]
 
     def _fitting(self, rest: Sequence[Pass]) -> Fitting:
-        return Fitting(run_pipeline(self.before, rest)[0], *self.model)
+        return Fitting(run_pipeline(self.before, rest)[0], self.bytes_per_element)
 
     def exact(self, limit: int) -> Setting | None:
         """The cheapest schedules with which the code keeps a limit, with nothing else run again; None if none do.
@@ -322,8 +312,10 @@ def plan_memory(
     >>> [(point.peak <= 0.6 * curve.everything, point.extra > 0) for point in curve.points]
     [(False, False), (True, True)]
     """
-    simple = run_pipeline(graph.freeze(), DEFAULT)[0].freeze()
-    settings = Settings(transform.value_and_grad(simple, wrt, of), DEFAULT, sizes, bytes_per_element)
+    hinted = graph.copy()
+    hinted.hints.update(sizes or {})
+    simple = run_pipeline(hinted.freeze(), DEFAULT)[0].freeze()
+    settings = Settings(transform.value_and_grad(simple, wrt, of), DEFAULT, bytes_per_element)
     default = settings.default
     whole = default.fitting.planner.relaxed.peak
     points = []

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphad.ad.expand import expanded
-from graphad.analysis.cost import typical_sizes
+from graphad.analysis.cost import sure_sizes, typical_sizes
 from graphad.ir.bodies import bodies, has_bodies
 from graphad.ir.graph import Frozen, Graph, Node, rebuild
 from graphad.plan.modes import Decision
@@ -24,20 +24,34 @@ from passes.in_bodies import in_bodies
 Schedules = tuple[tuple[Any, ...], ...]
 
 
+class Extents(NamedTuple):
+    """Values of the named sizes: typical ones, and those that are sure to be reached, 1 where there is no hint."""
+
+    typical: Mapping[str, int]
+    sure: Mapping[str, int]
+
+
+def extents_of(graph: Graph, around: Extents | None = None) -> Extents:
+    """The sizes of a graph, or of a body in the graph around it."""
+    typical, sure = around or ({}, {})
+    return Extents(typical_sizes(graph, typical), sure_sizes(graph, sure))
+
+
 def schedule_sweeps(
-    graph: Graph, limit: int = LIMIT, around: Mapping[str, int] | None = None, chosen: Schedules = ()
+    graph: Graph, limit: int = LIMIT, around: Extents | None = None, chosen: Schedules = ()
 ) -> Graph:
     """The graph with every sweep decided, innermost first, and expanded where it stores something for every step.
 
     Arguments:
         limit: bytes at the hints up to which something is stored for every step.
-        around: values of the named sizes, for a body.
+        around: the named sizes, for a body.
         chosen: schedules for the open sweeps in order; none: by the limit.
     """
     if not has_bodies(graph):
         return graph
-    bound = typical_sizes(graph, around)
-    graph = inside_decided(graph, limit, bound)
+    extents = extents_of(graph, around)
+    bound = extents.typical
+    graph = inside_decided(graph, limit, extents)
     own = dict(zip(open_sweeps(graph), chosen, strict=True)) if chosen else {}
     where: dict[int, dict[int, int]] = {}
     changed: list[int] = []
@@ -47,7 +61,7 @@ def schedule_sweeps(
             return new.add("item", args, (("index", where[node.args[0]][node.param("index")]),))
         if node.op != "scan_adjoint":
             return None
-        schedule = own.get(old) or decided(node, bound, limit)
+        schedule = own.get(old) or decided(node, bound, limit, extents.sure)
         if schedule[0] in ("all", "carries"):
             changed.append(old)
             stored = stored_nodes(node, bound, dear=schedule[0] == "all")
@@ -62,9 +76,9 @@ def schedule_sweeps(
     return remove_dead(new) if changed else graph
 
 
-def inside_decided(graph: Graph, limit: int, bound: Mapping[str, int]) -> Graph:
+def inside_decided(graph: Graph, limit: int, extents: Extents) -> Graph:
     """The graph with the sweeps inside its bodies decided; arguments as for `schedule_sweeps`."""
-    return in_bodies(graph, lambda body: schedule_sweeps(body, limit, bound))
+    return in_bodies(graph, lambda body: schedule_sweeps(body, limit, extents))
 
 
 def _with(params: Frozen, **changes: object) -> Frozen:
@@ -72,18 +86,18 @@ def _with(params: Frozen, **changes: object) -> Frozen:
 
 
 def decisions(
-    graph: Graph, limit: int = LIMIT, around: Mapping[str, int] | None = None, chosen: Schedules = ()
+    graph: Graph, limit: int = LIMIT, around: Extents | None = None, chosen: Schedules = ()
 ) -> tuple[Decision, ...]:
     """What the sweeps of a graph and of the bodies in it store, and why; arguments as for `schedule_sweeps`."""
-    bound, found = typical_sizes(graph, around), list[Decision]()
+    extents, found = extents_of(graph, around), list[Decision]()
     for node in graph.nodes:
         for _, body in bodies(node.params):
-            found += decisions(body, limit, bound)
-    inside = inside_decided(graph, limit, bound)
+            found += decisions(body, limit, extents)
+    inside = inside_decided(graph, limit, extents)
     own = dict(zip(open_sweeps(inside), chosen, strict=True)) if chosen else {}
     for node_id, node in enumerate(inside.nodes):
         if node.op in ("scan_adjoint", "while_adjoint"):
-            found.append(sweep_decision(node, bound, limit, own.get(node_id)))
+            found.append(sweep_decision(node, extents.typical, limit, extents.sure, own.get(node_id)))
     return tuple(dict.fromkeys(found))
 
 
@@ -92,7 +106,8 @@ class Checkpoints(Pass):
     """Decide what sweeps store.
 
     Arguments:
-        limit: bytes, at the sizes' hints, up to which something is stored for every step of a loop.
+        limit: bytes, at the sizes' hints, up to which something is stored for every step of a loop. Sizes without a
+            hint count as 1: a guess leads to no schedule that runs steps again.
         chosen: schedules for the open sweeps of one graph, in order, as a memory budget takes them.
         digest: of that graph; others are decided by the limit.
     """

@@ -196,3 +196,28 @@ def test_sweeps_run_without_the_carries_that_nothing_reads() -> None:
     compiled = ga.grad(g)(*values.values())
     np.testing.assert_allclose(compiled.x, expected["dy_dx"], rtol=1e-13)
     np.testing.assert_allclose(compiled.a, expected["dy_da"], rtol=1e-13)
+
+
+def test_a_size_without_a_hint_leads_to_no_slow_schedule() -> None:
+    def schedules(rows: Any, hint: Any = None, steps: Any = "n") -> list[Any]:
+        g = ga.Graph("heat")
+        u, rates = g.input("u", rows, hint=hint), g.input("rates", steps, hint=hint)
+        g.output("loss", ga.scan(lambda s, f: (s + f * np.sin(s), None), u, rates)[0].sum())
+        f = ga.grad(g, "u", tier="interpreted")
+        decision = next(d for d in f.plan.decisions if d.subject.startswith("sweep"))
+        return [node.param("schedule") for node in sweeps(f.optimized)], decision.choice, decision.reason
+
+    guessed = "how large m, n is nobody said (`hint=`, `checkpoint=`): no step is run again on a guess"
+    assert schedules(("m", 1000)) == ([], "all", guessed)  # 1000 x 1000 x 1000 numbers if guessed
+    assert schedules("n") == ([], "all", "at most 1,073,741,824 bytes for 1,000 steps")
+    small = {"m": 1000, "n": 10}
+    assert schedules(("m", 1000), small) == ([], "all", "at most 1,073,741,824 bytes for 10 steps")
+    for rows, hint, steps in (
+        (("m", 1000), {"m": 1000, "n": 1000}, "n"),
+        (("m", 1000), {"n": 10**6}, "n"),  # even where m is 1
+        (1000, None, 10**6),
+    ):
+        found, choice, reason = schedules(rows, hint, steps)
+        assert [kind for kind, _ in found] == ["binomial"]
+        assert choice.startswith("at most")
+        assert "so many states fit" in reason

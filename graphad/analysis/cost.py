@@ -97,6 +97,11 @@ def typical_sizes(graph: Graph, values: Mapping[str, int] | None = None) -> dict
     return {**dict.fromkeys(graph.size_names, TYPICAL), **graph.hints, **(values or {})}
 
 
+def sure_sizes(graph: Graph, values: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Like `typical_sizes`, with 1 for a size without a hint: nothing is taken to be large because nobody said."""
+    return {**dict.fromkeys(graph.size_names, 1), **graph.hints, **(values or {})}
+
+
 def _total(
     graph: Graph,
     cost: Callable[[Node, tuple[TensorType, ...]], Extent],

@@ -97,9 +97,9 @@ class SweepChoices:
         flops = sizes.evaluate(body_flops(node.param("body")), self.bound)
         return Sweep(node, min(loops, default=last), last, steps, kept[0], kept[1], flops)
 
-    def default(self, limit: int) -> Choice:
-        """What is taken without a budget; `limit` as for `graphad.plan.sweeps.decided`."""
-        schedules = tuple(decided(sweep.node, self.bound, limit) for sweep in self.sweeps)
+    def default(self, limit: int, sure: Mapping[str, int]) -> Choice:
+        """What is taken without a budget; arguments as for `graphad.plan.sweeps.decided`."""
+        schedules = tuple(decided(sweep.node, self.bound, limit, sure) for sweep in self.sweeps)
         again = (extra_of(s, schedule) * s.flops for s, schedule in zip(self.sweeps, schedules, strict=True))
         return Choice(schedules, sum(again))
 

@@ -163,18 +163,32 @@ def _bytes(node: Node, stored: Sequence[int], bound: Mapping[str, int]) -> int:
     return sizes.evaluate(_stored(node, stored), bound)
 
 
-def decided(node: Node, bound: Mapping[str, int], limit: int = LIMIT) -> tuple[Any, ...]:
+def decided(
+    node: Node, bound: Mapping[str, int], limit: int = LIMIT, sure: Mapping[str, int] | None = None
+) -> tuple[Any, ...]:
     """The schedule of a sweep: its own if it needs one; else "all" or "carries" where they store up to `limit`; else a
-    binomial one."""
+    binomial one.
+
+    Arguments:
+        bound: the named sizes.
+        limit: bytes.
+        sure: the named sizes with which the limit has to be exceeded; None: `bound`. A size without a hint is 1 here,
+            so that no guess leads to a schedule that runs steps again.
+    """
     if not stored_carries(node):  # a linear loop: whatever was asked for, nothing needs to be stored
         return ("carries",)
     if node.param("schedule") is not None:
         return tuple(node.param("schedule"))
-    steps = sizes.evaluate(node.param("length"), bound)
+    least = bound if sure is None else sure
     for schedule, dear in ((("all",), True), (("carries",), False)):
-        if steps * _bytes(node, stored_nodes(node, bound, dear=dear), bound) <= limit:
+        if _stored_bytes(node, stored_nodes(node, bound, dear=dear), least) <= limit:
             return schedule
     return ("binomial", max(1, limit // max(1, state_bytes(node, bound))))
+
+
+def _stored_bytes(node: Node, stored: Sequence[int], bound: Mapping[str, int]) -> int:
+    """What a sweep stores for all steps."""
+    return sizes.evaluate(node.param("length"), bound) * _bytes(node, stored, bound)
 
 
 def with_schedule(graph: Graph, node_id: int, schedule: tuple[Any, ...]) -> Graph:
@@ -193,21 +207,25 @@ def with_schedule(graph: Graph, node_id: int, schedule: tuple[Any, ...]) -> Grap
 
 
 def sweep_decision(
-    node: Node, bound: Mapping[str, int], limit: int = LIMIT, budgeted: tuple[Any, ...] | None = None
+    node: Node,
+    bound: Mapping[str, int],
+    limit: int = LIMIT,
+    sure: Mapping[str, int] | None = None,
+    budgeted: tuple[Any, ...] | None = None,
 ) -> Decision:
     """What a reverse sweep stores and why: the record for a plan. Sweeps in its bodies are decided already.
 
     Arguments:
         node: a `scan_adjoint` or a `while_adjoint`.
         bound: the named sizes.
-        limit: as for `decided`.
+        limit, sure: as for `decided`.
         budgeted: the schedule that a memory budget took, if one did.
     """
     name = f"sweep of `{node.param('body').name}`"
     if node.op == "while_adjoint":
         reason = "the number of steps is not known before: every state on a tape that grows"
         return Decision(name, "all carries", (), reason)
-    chosen = budgeted or decided(node, bound, limit)
+    chosen = budgeted or decided(node, bound, limit, sure)
     steps = sizes.evaluate(node.param("length"), bound)
     schedules = dict.fromkeys([("all",), ("carries",), chosen])
     alternatives = tuple([_alternative(node, schedule, bound) for schedule in schedules])
@@ -216,11 +234,19 @@ def sweep_decision(
     elif node.param("schedule") is not None:
         asked = chosen[1] if chosen[0] == "binomial" else chosen
         reason = f"checkpoint={asked!r} was asked for"
+    elif chosen[0] in ("all", "carries") and _guessed(node, chosen, bound, limit):
+        names = ", ".join(sorted(name for name in bound if sure is not None and bound[name] != sure.get(name)))
+        reason = f"how large {names} is nobody said (`hint=`, `checkpoint=`): no step is run again on a guess"
     elif chosen[0] in ("all", "carries"):
         reason = f"at most {limit:,} bytes for {steps:,} steps"
     else:
         reason = f"anything for each of {steps:,} steps takes more than {limit:,} bytes; so many states fit"
     return Decision(name, schedule_text(chosen), alternatives, reason)
+
+
+def _guessed(node: Node, schedule: tuple[Any, ...], bound: Mapping[str, int], limit: int) -> bool:
+    """Whether a schedule would store more than a limit if sizes without hints were typical ones."""
+    return _stored_bytes(node, stored_nodes(node, bound, dear=schedule[0] == "all"), bound) > limit
 
 
 def _alternative(node: Node, schedule: tuple[Any, ...], bound: Mapping[str, int]) -> Alternative:

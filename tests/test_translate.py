@@ -146,7 +146,7 @@ def test_what_is_not_understood_is_left_to_numba(line: str) -> None:
 def test_numba_takes_over() -> None:
     g = ga.Graph("far")
     x = g.input("x", shape="n")
-    g.output("y", ga.digamma(x))
+    g.output("y", ga.polygamma(1, x))
     function = ga.compile(g)
     assert not isinstance(function._path.kernel, TranslatedKernel)
-    np.testing.assert_allclose(function(np.array([1.0])), [-0.5772156649015329], rtol=1e-14)
+    np.testing.assert_allclose(function(np.array([1.0])), [np.pi**2 / 6], rtol=1e-12)

@@ -13,7 +13,7 @@ from graphad.emit.vecmath import FUNCTIONS
 from tests.vecmath_loops import MODULE, loop
 
 # These branch or loop inside, or divide integers.
-SCALAR = {"lgamma", "digamma", "polygamma", "floordiv_int", "remainder_int"}
+SCALAR = {"lgamma", "polygamma", "floordiv_int", "remainder_int"}
 VECTORISED = sorted(name for name in FUNCTIONS if name.removesuffix("_f32") not in SCALAR)
 # A call that tests all lanes at once, for angles beyond 2^44 (2^17 in float32) and quotients beyond 2^52.
 RARE = re.compile(r"graphad_rare_\w+_v\d+")

@@ -417,10 +417,10 @@ def cbrt_f32(x: float) -> float:
     return _narrow(cbrt(_wide(x)))
 
 
-@branching
-def digamma_f32(x: float) -> np.float32:
+@elementary_f32
+def digamma_f32(x: float) -> float:
     """`digamma` of a float32."""
-    return np.float32(digamma(np.float64(x)))
+    return _narrow(digamma(_wide(x)))
 
 
 @elementary_f32

@@ -130,7 +130,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
 """The largest error in units in the last place of the result, for float64 and for float32.
 
 `lgamma` and `digamma` are measured in units of 1 where the result is smaller than 1, near their zeros, and
-`logaddexp` in units of its larger operand. `lgamma`, and angles beyond 2^44 (2^17 in float32), are the C library's.
+`logaddexp` in units of its larger operand; left of -20, `digamma` is the difference of two terms, in units of log |x|.
+`lgamma`, and angles beyond 2^44 (2^17 in float32), are the C library's.
 The others are exact, or rounded as NumPy rounds them; `polygamma` has a relative error of 1e-12.
 """
 

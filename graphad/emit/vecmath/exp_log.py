@@ -28,9 +28,7 @@ LOG2_E = 1.4426950408889634
 LOG2_E_LOW = 2.0355273740931033e-17
 LN2 = 0.6931471805599453
 LN2_LOW = 2.3190468138462996e-17
-# ln 2 and log10 2 with 42 bits, so that a product with an exponent is exact.
-LN2_SHORT = 0.6931471803691238
-LN2_SHORT_LOW = 1.9082149292705877e-10
+# log10 2 with 42 bits, so that a product with an exponent is exact.
 LOG10_2_SHORT = 0.30102999566406652
 LOG10_2_SHORT_LOW = -8.5323443170571066e-14
 LOG10_E = 0.4342944819032518
@@ -163,52 +161,38 @@ def _log_limits(x: float, y: float) -> float:
     return _select(x > 0.0, y, _select(x == 0.0, -INFINITY, NAN))
 
 
-def _log_tail(f: float, square: float) -> float:
-    """log(1 + f) - f + square, where square = f^2 / 2."""
+def _log_tail(f: float, low: float) -> float:
+    """log(1 + f) - f + low."""
     s = f / (2.0 + f)
     z = s * s
-    return s * _fma(z, _polynomial(z, LOG), square)
+    # f (1 - s) = 2s: the leading term is f, which is exact, and only the rest has the error of the quotient.
+    return _fma(s, _fma(z, _polynomial(z, LOG), -f), low)
 
 
 @elementary
 def log(x: float) -> float:
     """The natural logarithm."""
     e, f = _split(x)
-    s = f / (2.0 + f)
-    z = s * s
-    # f (1 - s) = 2s: the leading term is f, which is exact, and only the rest has the error of the quotient.
-    y = f + _fma(s, _fma(z, _polynomial(z, LOG), -f), e * LN2_LOW)
-    return _log_limits(x, _fma(e, LN2, y))
-
-
-def _log_pair(f: float) -> tuple[float, float]:
-    """log(1 + f) as an unevaluated sum of two numbers, with some 60 bits."""
-    square = 0.5 * f * f
-    high = f - square
-    return high, ((f - high) - square) + (_log_tail(f, square) - _fma(0.5 * f, f, -square))
+    return _log_limits(x, _fma(e, LN2, f + _log_tail(f, e * LN2_LOW)))
 
 
 @elementary
 def log2(x: float) -> float:
     """The logarithm to base 2."""
     e, f = _split(x)
-    high, low = _log_pair(f)
-    product = high * LOG2_E
-    tail = _fma(high, LOG2_E, -product) + _fma(low, LOG2_E, high * LOG2_E_LOW)
-    total = e + product
-    return _log_limits(x, total + (((e - total) + product) + tail))
+    total = _fma(f, LOG2_E, e)
+    rest = _fma(f, LOG2_E_LOW, _fma(f, LOG2_E, e - total))
+    return _log_limits(x, total + _fma(_log_tail(f, 0.0), LOG2_E, rest))
 
 
 @elementary
 def log10(x: float) -> float:
     """The logarithm to base 10."""
     e, f = _split(x)
-    high, low = _log_pair(f)
-    product = high * LOG10_E
-    tail = _fma(high, LOG10_E, -product) + _fma(low, LOG10_E, high * LOG10_E_LOW)
     whole = e * LOG10_2_SHORT
-    total = whole + product
-    return _log_limits(x, total + (((whole - total) + product) + _fma(e, LOG10_2_SHORT_LOW, tail)))
+    total = _fma(f, LOG10_E, whole)
+    rest = _fma(f, LOG10_E_LOW, _fma(f, LOG10_E, whole - total))
+    return _log_limits(x, total + _fma(_log_tail(f, 0.0), LOG10_E, _fma(e, LOG10_2_SHORT_LOW, rest)))
 
 
 def _log1p_sum(x: float, low: float) -> float:
@@ -219,9 +203,14 @@ def _log1p_sum(x: float, low: float) -> float:
     e, f = _split(u)
     error = error * _power_of_two(-_select(e > 1000.0, 1000.0, e))
     g = f + error
-    square = 0.5 * g * g
-    tail = _fma(e, LN2_SHORT_LOW, _log_tail(g, square) + ((f - g) + error))
-    return _fma(e, LN2_SHORT, g - (square - tail))
+    return _fma(e, LN2, g + _log_tail(g, _fma(e, LN2_LOW, (f - g) + error)))
+
+
+def _log1p_unit(t: float) -> float:
+    """log(1 + t) for 0 <= t <= 1: that of (1 + t) / 2 and log 2, where t is above sqrt(2) - 1."""
+    large = t > 0.41421356237309503
+    f = _select(large, _fma(0.5, t, -0.5), t)
+    return _select(large, LN2, 0.0) + (f + _log_tail(f, _select(large, LN2_LOW, 0.0)))
 
 
 @elementary
@@ -241,11 +230,11 @@ def sigmoid(x: float) -> float:
 @elementary
 def softplus(x: float) -> float:
     """log(1 + e^x)."""
-    return _maximum(x, 0.0) + _log1p_sum(exp(-_fabs(x)), 0.0)
+    return _maximum(x, 0.0) + _log1p_unit(exp(-_fabs(x)))
 
 
 @elementary
 def logaddexp(a: float, b: float) -> float:
     """log(e^a + e^b)."""
     difference = _select(a == b, 0.0, a - b)
-    return _maximum(a, b) + _log1p_sum(exp(-_fabs(difference)), 0.0)
+    return _maximum(a, b) + _log1p_unit(exp(-_fabs(difference)))

@@ -49,10 +49,9 @@ from graphad.emit.vecmath.exp_log import (
     _power_of_two,
 )
 from graphad.emit.vecmath.gamma import digamma, lgamma, polygamma
-from graphad.emit.vecmath.hyperbolic import acosh, asinh, atanh
 from graphad.emit.vecmath.power import cbrt
 from graphad.emit.vecmath.tracing import elementary_f32
-from graphad.emit.vecmath.trigonometric import HALF_PI, HALF_PI_LOW, PI, TWO_OVER_PI, acos, asin
+from graphad.emit.vecmath.trigonometric import HALF_PI, HALF_PI_LOW, PI, TWO_OVER_PI
 
 # e^r = 1 + r + r^2 q(r), |r| <= ln(2)/2: error 2^-28 of e^r, for float32 arithmetic; 2^-37 of e^r - 1.
 EXP_F32 = (
@@ -126,6 +125,16 @@ ATAN_SHORT = (
     0.022760413862174738,
     -0.0074226528076152066,
     0.00113487701824065,
+)
+# arcsin t = t + t z p(z), z = t^2 <= 1/4: error 2^-35.8.
+ASIN_SHORT = (
+    0.16666667189857481,
+    0.07499948155047552,
+    0.044660163684901735,
+    0.030110252436174666,
+    0.024618357437075855,
+    0.007469159877627061,
+    0.03469291154154768,
 )
 # erf(x) = x + x p(x^2) for |x| <= 1: error 2^-29; erf(x) = 1 - exp(-p(x - 1)) for 1 <= x <= 4: error 2^-35.
 ERF_SMALL_SHORT = (
@@ -381,34 +390,59 @@ def hypot_f32(x: float, y: float) -> float:
     return _narrow(_select((a == INFINITY) | (b == INFINITY), INFINITY, _sqrt(_fma(a, a, b * b))))
 
 
+def _arcsine_short(a: float) -> float:
+    """Arcsin a for 0 <= a <= 1/2, else arcsin sqrt((1 - a) / 2)."""
+    large = a > 0.5
+    half = _fma(-0.5, a, 0.5)
+    z = _select(large, half, a * a)
+    t = _select(large, _sqrt(half), a)
+    return _fma(t * z, _polynomial(z, ASIN_SHORT), t)
+
+
 @elementary_f32
 def acos_f32(x: float) -> float:
     """`acos` of a float32."""
-    return _narrow(acos(_wide(x)))
+    wide = _wide(x)
+    a = _fabs(wide)
+    angle = _arcsine_short(a)
+    large = _select(wide < 0.0, PI - 2.0 * angle, 2.0 * angle)
+    return _narrow(_select(a > 0.5, large, HALF_PI - _copysign(angle, wide)))
 
 
 @elementary_f32
 def acosh_f32(x: float) -> float:
     """`acosh` of a float32."""
-    return _narrow(acosh(_wide(x)))
+    wide = _wide(x)
+    above = wide - 1.0
+    rise = above + _sqrt(above * (wide + 1.0))
+    y = _log_limits(wide, _log_short(1.0 + rise, rise))
+    return _narrow(_select(wide >= 1.0, y, NAN))
 
 
 @elementary_f32
 def asin_f32(x: float) -> float:
     """`asin` of a float32."""
-    return _narrow(asin(_wide(x)))
+    a = _fabs(_wide(x))
+    angle = _arcsine_short(a)
+    return _copysign(_narrow(_select(a > 0.5, HALF_PI - 2.0 * angle, angle)), x)
 
 
 @elementary_f32
 def asinh_f32(x: float) -> float:
     """`asinh` of a float32."""
-    return _narrow(asinh(_wide(x)))
+    a = _fabs(_wide(x))
+    square = a * a
+    rise = a + square / (1.0 + _sqrt(1.0 + square))
+    return _copysign(_narrow(_select(a < INFINITY, _log_short(1.0 + rise, rise), a)), x)
 
 
 @elementary_f32
 def atanh_f32(x: float) -> float:
     """`atanh` of a float32."""
-    return _narrow(atanh(_wide(x)))
+    a = _fabs(_wide(x))
+    rise = (a + a) / (1.0 - a)
+    y = 0.5 * _log_short(1.0 + rise, rise)
+    return _copysign(_narrow(_select(a < 1.0, y, _select(a == 1.0, INFINITY, NAN))), x)
 
 
 @elementary_f32

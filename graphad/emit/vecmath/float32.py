@@ -235,15 +235,20 @@ def tanh_f32(x: float) -> float:
     return _copysign(_narrow(rise / (rise + 2.0)), x)
 
 
+def _log1p_short(f: float) -> float:
+    """log(1 + f) for sqrt(1/2) <= 1 + f < sqrt(2)."""
+    s = f / (2.0 + f)
+    z = s * s
+    return _fma(s * z, _polynomial(z, LOG_SHORT), s + s)
+
+
 def _log_short(x: float, below: float) -> float:
     """log(x) for a normal float64 x > 0, where x - 1 = below with all its digits."""
     i = _bits(x) + ONE_LESS_HALF_ROOT
     e = _from_bits(_shift_right(i, 52) | EXPONENT_TO_FLOAT) - 4503599627371519.0
     f = _from_bits((i & MANTISSA) + HALF_ROOT) - 1.0
     f = _select(e == 0.0, below, f)
-    s = f / (2.0 + f)
-    z = s * s
-    return _fma(e, LN2, _fma(s * z, _polynomial(z, LOG_SHORT), s + s))
+    return _fma(e, LN2, _log1p_short(f))
 
 
 @elementary_f32
@@ -280,7 +285,8 @@ def log1p_f32(x: float) -> float:
 def _log1p_exp_short(x: float) -> float:
     """log(1 + e^-|x|)."""
     e = _exp_short(-_fabs(x))
-    return _log_short(1.0 + e, e)
+    large = e > 0.41421356237309503
+    return _select(large, LN2, 0.0) + _log1p_short(_select(large, _fma(0.5, e, -0.5), e))
 
 
 @elementary_f32

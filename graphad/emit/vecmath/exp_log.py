@@ -67,6 +67,20 @@ EXPM1 = (
     2.5108084955630068e-08,
     2.088603437436791e-09,
 )
+# 2^r = 1 + r p(r), |r| <= 1/2: error 2^-57.8.
+EXP2 = (
+    0.6931471805599453,
+    0.24022650695910108,
+    0.05550410866482172,
+    0.009618129107601197,
+    0.0013333558146546413,
+    0.00015403530449483363,
+    1.5252733634433313e-05,
+    1.3215438637231683e-06,
+    1.0178159667418053e-07,
+    7.073264043639416e-09,
+    4.43894163770905e-10,
+)
 # log((1+s)/(1-s)) = 2s + s z p(z), z = s^2, |s| <= 0.1716: error 2^-59.5 of the logarithm.
 LOG = (
     0.6666666666666734,
@@ -117,10 +131,8 @@ def exp2(x: float) -> float:
     x = _select(x > 1025.0, 1025.0, x)
     x = _select(x < -1076.0, -1076.0, x)
     n = _rint(x)
-    f = x - n
-    r = f * LN2
-    tail = _fma(f, LN2, -r) + f * LN2_LOW
-    return _scale(1.0 + (r + _fma(r * r, _polynomial(r, EXP), tail)), n)
+    r = x - n
+    return _scale(_fma(r, _polynomial(r, EXP2), 1.0), n)
 
 
 def _expm1_parts(x: float, places: float) -> tuple[float, float]:

@@ -21,6 +21,7 @@ from graphad.emit.vecmath.bits import (
     _sqrt,
 )
 from graphad.emit.vecmath.exp_log import (
+    EXP2,
     INFINITY,
     NAN,
     _power_of_two,
@@ -41,20 +42,6 @@ LOG2_HIGHER = (
     0.22198398796962673,
     0.19125538544626988,
     0.19038337635352923,
-)
-# 2^r = 1 + r p(r), |r| <= 1/2: error 2^-57.8.
-EXP2 = (
-    0.6931471805599453,
-    0.24022650695910108,
-    0.05550410866482172,
-    0.009618129107601197,
-    0.0013333558146546413,
-    0.00015403530449483363,
-    1.5252733634433313e-05,
-    1.3215438637231683e-06,
-    1.0178159667418053e-07,
-    7.073264043639416e-09,
-    4.43894163770905e-10,
 )
 # Adding it leaves the nearest integer, plus twice the bias of an exponent, in the low bits.
 ROUND_TWICE_BIASED = 6755399441055744.0 + 2046.0

@@ -1,6 +1,6 @@
 """Nanoseconds per element of the vector mathematics against the C library in a Numba loop.
 
-Run as `python benchmarks/vecmath.py [name ...]`: 4096 elements in the first-level cache, the best of several runs.
+Run as `python benchmarks/vecmath.py [name ...]`: 4096 elements, in the first two levels of cache, the best run of many.
 Next to it stands the time to compile a loop with the function.
 """
 

@@ -140,10 +140,13 @@ def state_bytes(node: Node, bound: Mapping[str, int], bytes_per_element: int | N
 
 
 def by_level(graph: Graph) -> Graph:
-    """The graph with its nodes in the order of their levels: as late as their first readers allow, results at once.
+    """The graph with its nodes in the order of their levels: as late as their first readers allow.
 
     What is derived of a derivative stands behind all of it in the order of ids, and beside its operands in this one.
+    What makes less of its operands, such as the gradient of weights, and what is made of such values only, comes as
+    soon as they are there: then the operands need not wait.
     """
+    bound = typical_sizes(graph)
     depth = [0] * len(graph.nodes)
     for node_id, node in enumerate(graph.nodes):
         depth[node_id] = 1 + max((depth[a] for a in node.args), default=-1)
@@ -156,6 +159,15 @@ def by_level(graph: Graph) -> Graph:
         for arg in graph.nodes[node_id].args:
             before = latest[arg]
             latest[arg] = level[node_id] if before is None else min(before, level[node_id])
+    bytes_of = [value_bytes(node.type, bound) for node in graph.nodes]
+    soon: set[int] = set()
+    for node_id, node in enumerate(graph.nodes):
+        if not node.args:
+            level[node_id] = 0
+        made = [a for a in node.args if graph.nodes[a].args]
+        if made and (soon.issuperset(made) or bytes_of[node_id] < min(bytes_of[a] for a in made)):
+            soon.add(node_id)
+            level[node_id] = 1 + max(level[a] for a in made)
     order = sorted(range(len(graph.nodes)), key=lambda k: (level[k], k))
     new = Graph(graph.name)
     new.hints, new.requirements = dict(graph.hints), list(graph.requirements)

@@ -24,7 +24,7 @@ from graphad.plan.memory import Budget, MemoryPlan, bytes_text, parse_budget
 from graphad.plan.modes import Alternative, Decision
 from graphad.plan.rematerialise import Rematerialisation
 from graphad.plan.sweep_choice import Choice, SweepChoices
-from graphad.plan.tasks import GraphTasks, by_level, graph_tasks, marked
+from graphad.plan.tasks import GraphTasks, by_level, graph_tasks, marked, other_turns
 from passes.base import Pass
 from passes.checkpoint import Checkpoint, scheduled
 from passes.checkpoints import Checkpoints, extents_of, inside_decided
@@ -82,6 +82,8 @@ class Fitting:
         self.graph = executable(inline(graph))
         self.sizes = typical_sizes(graph)
         self.tasks, self.planner, self.levels = planner_of(self.graph, bytes_per_element)
+        turns = other_turns(self.tasks.problem) if self.levels else ()
+        self.others = [Rematerialisation(replace(self.tasks.problem, turn=turn)) for turn in turns]
 
     @cached_property
     def everything(self) -> Footprint:
@@ -108,12 +110,17 @@ class Fitting:
         """The cheapest candidate whose code keeps a limit; None: the marks alone decide."""
         if limit is None:
             return self._candidate(self.planner.relaxed)
+        found = [one for planner in (self.planner, *self.others) if (one := self._search(planner, limit)) is not None]
+        return min(found, key=lambda one: (one.plan.extra, one.memory.peak)) if found else None
+
+    def _search(self, planner: Rematerialisation, limit: int) -> Candidate | None:
+        """The cheapest candidate of one planner whose code keeps a limit."""
         target, above = limit, 0
         best: Candidate | None = None
         for _ in range(ROUNDS):
-            plan = self.planner.plan(target)
+            plan = planner.plan(target)
             if plan is None:
-                target = int((target + max(above, self.planner.least.peak)) / 2) if above else self.planner.least.peak
+                target = int((target + max(above, planner.least.peak)) / 2) if above else planner.least.peak
                 if above and target >= above:
                     break
                 continue
@@ -131,10 +138,10 @@ class Fitting:
             if following == target:
                 break
             target = following
-        return best or self._smallest(limit)
+        return best or self._smallest(planner, limit)
 
-    def _smallest(self, limit: int) -> Candidate | None:
-        found = self._candidate(self.planner.least)
+    def _smallest(self, planner: Rematerialisation, limit: int) -> Candidate | None:
+        found = self._candidate(planner.least)
         return found if found.memory.peak <= limit else None
 
     def _candidate(self, plan: MemoryPlan) -> Candidate:
@@ -144,7 +151,8 @@ class Fitting:
     @cached_property
     def least(self) -> Candidate:
         """The candidate with the smallest peak found, whatever it costs."""
-        return self._candidate(self.planner.least)
+        found = [self._candidate(planner.least) for planner in (self.planner, *self.others)]
+        return min(found, key=lambda one: one.memory.peak)
 
     def refusal(self, limit: int) -> MemoryBudgetError:
         """The error that says what the least possible budget is, and what limits it."""

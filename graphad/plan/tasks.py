@@ -6,10 +6,11 @@ values stay in registers unless another loop needs them. Large products are call
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphad.analysis.cost import VIEWS, letter_extents, node_flops, typical_sizes
 from graphad.ir import sizes
@@ -20,6 +21,7 @@ from graphad.plan.memory import Problem, Task
 
 CALL_FROM = 4096  # multiplications from which a product is a call of its own
 FASTER = 16  # operations of BLAS in the time of one in a loop over arrays
+NEARLY = 0.88  # of the most bytes that wait
 ALIASES = VIEWS | {"gather", "item"}
 LOOPS = frozenset({"scan", "while_loop", "cond", "scan_adjoint", "while_adjoint"})
 
@@ -193,8 +195,25 @@ def marked(graph: Graph) -> bool:
     return any(node.region < 0 for node in graph.nodes)
 
 
-def _turn(tasks: list[Task]) -> int:
+def _turn(tasks: Sequence[Task]) -> int:
     """The place at which the most bytes wait for later tasks: the end of the forward part."""
+    return int(np.argmax(_waiting(tasks)))
+
+
+def other_turns(problem: Problem) -> tuple[int, ...]:
+    """Further places that may end the forward part, where it is not sure which does, as in derivatives of derivatives.
+
+    These are the first place at which nearly the most bytes wait and fewer wait on both sides, and the next such place
+    behind the one at which the most wait.
+    """
+    waiting = _waiting(problem.tasks)[: len(problem.tasks)]
+    inner = waiting[1:-1]
+    peaks = 1 + np.nonzero((inner >= waiting[:-2]) & (inner >= waiting[2:]) & (inner >= NEARLY * waiting.max()))[0]
+    return tuple(dict.fromkeys([*peaks[peaks < problem.turn][:1].tolist(), *peaks[peaks > problem.turn][:1].tolist()]))
+
+
+def _waiting(tasks: Sequence[Task]) -> NDArray[np.int64]:
+    """At each place the bytes of values that later tasks read, results excepted."""
     change = np.zeros(len(tasks) + 2, np.int64)
     last = list(range(len(tasks)))
     for number, task in enumerate(tasks):
@@ -204,4 +223,4 @@ def _turn(tasks: list[Task]) -> int:
         if not task.kept:
             change[number + 1] += task.bytes
             change[last[number] + 1] -= task.bytes
-    return int(np.argmax(np.cumsum(change)))
+    return np.cumsum(change)

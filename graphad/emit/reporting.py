@@ -116,7 +116,8 @@ class _Hook:
         self.others, sys.unraisablehook = sys.unraisablehook, self
 
     def __call__(self, given: Any) -> None:
-        if given.object is not _heard:
+        # Python names the callback as the object, from 3.13 on in the message.
+        if given.object is not _heard and repr(_heard) not in (given.err_msg or ""):
             self.others(given)
             return
         for listener in tuple(listeners):

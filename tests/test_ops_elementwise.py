@@ -128,6 +128,7 @@ def test_numpy_function_has_numpy_types_and_values(ufunc: np.ufunc) -> None:
             np.testing.assert_allclose(got, want, rtol=1e-6 if got.dtype == np.float32 else 1e-14)
 
 
+@pytest.mark.filterwarnings("ignore:numpy.fix is deprecated:DeprecationWarning")  # newer NumPy, still in use
 @pytest.mark.parametrize(
     ("build", "numpy_call"),
     [

@@ -90,6 +90,13 @@ class Fitting:
         """The memory of the code as it is without a budget."""
         return footprint(schedule(self.graph), self.sizes)
 
+    @cached_property
+    def plain(self) -> Candidate:
+        """The code without a budget: as it is or, with the user's marks, as they say."""
+        if marked(self.graph):
+            return self._candidate(self.planner.relaxed)
+        return Candidate(self.planner.everything, self.everything)
+
     def keeps(self, limit: int) -> bool:
         """Whether the code as it is keeps a limit."""
         return self.everything.peak <= limit and not marked(self.graph)
@@ -102,14 +109,14 @@ class Fitting:
 
     def checkpoint(self, found: Candidate) -> Checkpoint:
         """The pass that writes a candidate down."""
-        if found.plan is self.planner.everything:
+        if found.memory is self.everything:
             return Checkpoint()
         return Checkpoint(found.plan, self.digest, self.levels)
 
     def search(self, limit: int | None) -> Candidate | None:
         """The cheapest candidate whose code keeps a limit; None: the marks alone decide."""
         if limit is None:
-            return self._candidate(self.planner.relaxed)
+            return self.plain
         found = [one for planner in (self.planner, *self.others) if (one := self._search(planner, limit)) is not None]
         return min(found, key=lambda one: (one.plan.extra, one.memory.peak)) if found else None
 
@@ -183,6 +190,10 @@ class Setting(NamedTuple):
     passes: tuple[Pass, ...]
     fitting: Fitting
 
+    def flops_with(self, found: Candidate) -> int:
+        """The floating-point operations that run because of the schedules and of a plan."""
+        return self.choice.flops + extra_flops(self.fitting.tasks, found.plan)
+
 
 class Settings:
     """One graph with the schedules of its sweeps chosen in several ways."""
@@ -228,7 +239,7 @@ class Settings:
             if choice is None:
                 break
             found = self.setting(choice)
-            over = found.fitting.everything.peak - limit
+            over = found.fitting.plain.memory.peak - limit
             if over <= 0 and (best is None or choice.flops < best.choice.flops):
                 best = found
             if over <= 0 and self.choices.within(target - over) in (None, choice):
@@ -246,18 +257,17 @@ class Settings:
                 assert limit is not None
                 raise default.refusal(limit)
             return self._fitted(limit or 0, self.default, found)
-        best = self.exact(limit) if not marked(default.graph) else None
+        best = self.exact(limit)
         cheapest: tuple[int, Setting, Candidate] | None = None
         if best is not None:
-            everything = Candidate(best.fitting.planner.everything, best.fitting.everything)
-            cheapest = (best.choice.flops, best, everything)
+            cheapest = best.flops_with(best.fitting.plain), best, best.fitting.plain
         tried = [self.setting(choice) for choice in self.options(limit)]
         for one in tried:
             if cheapest is not None and one.choice.flops >= cheapest[0]:
                 break
             found = one.fitting.found(limit)
             if found is not None:
-                cost = one.choice.flops + extra_flops(one.fitting.tasks, found.plan)
+                cost = one.flops_with(found)
                 if cheapest is None or cost < cheapest[0]:
                     cheapest = cost, one, found
         if cheapest is None:

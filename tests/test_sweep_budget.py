@@ -191,6 +191,28 @@ def test_a_network_around_a_loop() -> None:
     assert tight.extra == tight.sweeps[0].flops + sum(v.cost * (v.runs - 1) for v in tight.recomputed)
 
 
+def test_marks_hold_beside_loops() -> None:
+    g = Graph("marked")
+    x = g.input("x", shape=100)
+    y = ga.save(np.sin(x))
+    z = ga.scan(lambda s, _: (s + 0.01 * np.sin(s), None), np.exp(y), length=50)[0]
+    g.output("loss", (z * np.cos(z)).sum())
+    whole, small = (ga.grad(g, memory_budget=b, tier="interpreted") for b in (None, 0.6))
+    report = small.plan.memory
+    assert 0.9 < report.after.peak / (0.6 * report.before.peak) <= 1.0
+    assert report.sweeps[0].schedule[0] == "binomial"
+    close([small(np.ones(100))], [whole(np.ones(100))])
+    for one in (whole, small):
+        assert one.scratch_bytes() + 8 * 100 == one.plan.memory.after.peak
+
+
+def test_second_derivatives_of_loops() -> None:
+    whole, small = (ga.hvp(lorenz(200), ["start", "rates"], memory_budget=b, tier="interpreted") for b in (None, 0.3))
+    at = *AT, np.ones(3), np.ones(3)
+    assert small.plan.memory.after.peak <= 0.3 * small.plan.memory.before.peak
+    close(small(*at), whole(*at))
+
+
 def test_curves_of_graphs_with_loops() -> None:
     curve = ga.plan_memory(lorenz(), [1.0, 0.5, 2000, 10])
     whole, half, little, none = curve.points

@@ -22,7 +22,7 @@ from graphad.loops.schedule import schedule
 from graphad.plan.budget import CurvePoint, MemoryCurve, MemoryReport, Timeline, extra_flops, values
 from graphad.plan.memory import Budget, MemoryPlan, bytes_text, parse_budget
 from graphad.plan.modes import Alternative, Decision
-from graphad.plan.rematerialise import Rematerialisation
+from graphad.plan.rematerialise import SMALL, Exact, Rematerialisation
 from graphad.plan.sweep_choice import Choice, SweepChoices
 from graphad.plan.tasks import GraphTasks, by_level, graph_tasks, marked, other_turns
 from passes.base import Pass
@@ -84,6 +84,8 @@ class Fitting:
         self.tasks, self.planner, self.levels = planner_of(self.graph, bytes_per_element)
         turns = other_turns(self.tasks.problem) if self.levels else ()
         self.others = [Rematerialisation(replace(self.tasks.problem, turn=turn)) for turn in turns]
+        if self.tasks.problem.turn <= SMALL:
+            self.others.append(Exact(self.tasks.problem))
 
     @cached_property
     def everything(self) -> Footprint:

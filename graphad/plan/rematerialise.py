@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from graphad.plan.checkpoints import ChainPlanner
 from graphad.plan.memory import MemoryPlan, Problem, simulate
+from graphad.plan.optimal import optimal_steps
 from graphad.plan.stages import Staged
 
 MARGIN = 1.25  # of the budget, in the model of a chain, which rounds sizes up
+SMALL = 20  # forward tasks up to which an integer program is worth its time
+PATIENCE = 1.0  # seconds for all integer programs of a problem
 
 
 class Rematerialisation:
@@ -86,3 +90,31 @@ class Rematerialisation:
             return None
         found = simulate(self.problem, steps)
         return MemoryPlan(tuple(steps), found.peak, found.cost, found.cost - self.problem.cost, method)
+
+
+class Exact(Rematerialisation):
+    """Schedules of a small problem: those of its base class, and where they cost less those of an integer program.
+
+    Arguments:
+        seconds: for all integer programs together; what is found by then counts.
+
+    >>> from graphad.plan.memory import chain
+    >>> Exact(chain([1] * 6, [1] * 6, [1] * 6)).plan(4).method  # nothing is cheaper
+    'checkpoints along the chain'
+    """
+
+    def __init__(self, problem: Problem, seconds: float = PATIENCE) -> None:
+        super().__init__(problem)
+        self.seconds = seconds
+
+    def plan(self, budget: int) -> MemoryPlan | None:
+        """The cheapest schedule found whose peak is within so many bytes; None where none was found."""
+        best = super().plan(budget)
+        if self.seconds <= 0 or (best is not None and best.extra <= 0):
+            return best
+        begun = time.perf_counter()
+        below = None if best is None else best.cost
+        made = self._made(optimal_steps(self.problem, budget, below=below, seconds=self.seconds), "integer program")
+        self.seconds -= time.perf_counter() - begun
+        better = made is not None and made.peak <= budget and (best is None or made.cost < best.cost)
+        return made if better else best

@@ -1,0 +1,126 @@
+"""Integer programs for memory against published tables, an exhaustive search, and the plain count of a schedule."""
+
+from __future__ import annotations
+
+import heapq
+import random
+import time
+
+import pytest
+
+from graphad.plan.memory import Problem, Task, chain, simulate
+from graphad.plan.optimal import optimal_steps
+from graphad.plan.rematerialise import Exact, Rematerialisation
+from tests.test_plan_memory import UNIFORM, counted
+
+BEYOND = {10: (46, 47), 9: (50, None)}  # budget to least cost and the other methods', of the branches of `drawn(7, 6)`
+
+
+def drawn(seed: int, count: int, *, fused: float = 0.0) -> Problem:
+    """Forward tasks that read two of the last three, a loss, and backward tasks that read what those read."""
+    draw = random.Random(seed)
+    tasks: list[Task] = []
+    for i in range(count):
+        args = tuple(sorted(set(draw.choices(range(max(0, i - 3), i), k=2)))) if i else ()
+        tasks.append(Task(f"f{i}", draw.randint(1, 4), draw.randint(1, 5), args, fused=draw.random() < fused))
+    tasks.append(Task("loss", 1, 1, (count - 1,)))
+    for i in reversed(range(count)):
+        args = tuple(sorted({len(tasks) - 1, i, *tasks[i].args}))
+        tasks.append(Task(f"b{i}", draw.randint(1, 4), draw.randint(1, 5), args, fused=draw.random() < fused))
+    return Problem(tuple(tasks), count)
+
+
+def cheapest(problem: Problem, budget: int) -> int | None:
+    """The least cost by Dijkstra's method over all sets of live values; tasks run again in any order."""
+    tasks, done = problem.tasks, set()
+    waiting: list[tuple[int, int, int]] = [(0, 0, 0)]
+    while waiting:
+        cost, new, live = heapq.heappop(waiting)
+        if new == len(tasks):
+            return cost
+        if (new, live) in done:
+            continue
+        done.add((new, live))
+        for i in range(new + 1):
+            if live >> i & 1:
+                heapq.heappush(waiting, (cost, new, live ^ 1 << i))
+            elif (i == new or i < problem.turn) and all(live >> a & 1 for a in tasks[i].args):
+                after = live | 1 << i
+                if sum(task.bytes for k, task in enumerate(tasks) if after >> k & 1) <= budget:
+                    heapq.heappush(waiting, (cost + tasks[i].cost, max(new, i + 1), after))
+    return None
+
+
+@pytest.mark.parametrize("length", [4, 6, 8])
+def test_uniform_chains(length: int) -> None:
+    problem = chain([1] * length, [1] * length, [1] * length)
+    for budget, cost in UNIFORM[length].items():
+        steps = optimal_steps(problem, budget, seconds=60)
+        assert steps is not None
+        peak, found = counted(problem, steps)
+        assert (found, peak <= budget) == (cost, True)
+        assert optimal_steps(problem, budget, below=cost, seconds=60) is None
+    assert optimal_steps(problem, 3) is None
+    assert optimal_steps(problem, 100, below=0) is optimal_steps(Problem((), 0, held=2), 1) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_an_exhaustive_search_finds(seed: int) -> None:
+    problem = drawn(seed, 4)
+    whole = Rematerialisation(problem).everything.peak
+    for budget in range(whole - 1, whole // 2, -2):
+        least = cheapest(problem, budget)
+        steps = optimal_steps(problem, budget, seconds=60)
+        assert (steps is None) == (least is None)
+        if steps is not None:
+            peak, cost = counted(problem, steps)
+            assert (cost, peak <= budget) == (least, True)
+
+
+def test_branches_beyond_the_chain() -> None:
+    problem = drawn(7, 6)
+    for budget, costs in BEYOND.items():
+        others = Rematerialisation(problem).plan(budget)
+        plan = Exact(problem, seconds=60).plan(budget)
+        assert plan is not None
+        assert (plan.cost, others and others.cost) == costs
+        assert plan.method == "integer program"
+        assert counted(problem, plan.steps) == (plan.peak, plan.cost)
+        assert plan.peak <= budget
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_registers_results_and_marks(seed: int) -> None:
+    """Fused neighbours take no memory, results stay, what is marked is saved or is not there at the turn."""
+    plain = drawn(seed, 8, fused=0.6)
+    tasks = list(plain.tasks)
+    tasks[2] = Task("saved", 2, 3, tasks[2].args, mark="save")
+    tasks[4] = Task("again", 2, 3, tasks[4].args, mark="recompute")
+    tasks[6] = Task("result", 2, 3, tasks[6].args, kept=True)
+    problem = Problem(tuple(tasks), plain.turn, held=2)
+    budget = simulate(problem, range(len(tasks))).peak
+    steps = optimal_steps(problem, budget, seconds=60)
+    assert steps is not None
+    assert simulate(problem, steps).peak <= budget
+    assert (steps.count(2), steps.count(6)) == (1, 1)
+    assert steps.count(4) > 1
+    loose = optimal_steps(plain, Rematerialisation(plain).everything.peak, seconds=60)
+    assert loose == tuple(range(len(plain.tasks)))
+
+
+def test_the_time_is_kept() -> None:
+    draw = random.Random(1)
+    problem = chain([draw.randint(1, 90) for _ in range(24)], [draw.randint(1, 90) for _ in range(24)], [50] * 24)
+    planner = Rematerialisation(problem)
+    budget = planner.everything.peak // 3
+    best = planner.plan(budget)
+    assert best is not None
+    for seconds in (0.0, 0.3):
+        begun = time.perf_counter()
+        steps = optimal_steps(problem, budget, seconds=seconds)
+        assert time.perf_counter() - begun < 5
+        assert steps is None or simulate(problem, steps).peak <= budget
+        plan = Exact(problem, seconds=seconds).plan(budget)
+        assert plan is not None
+        assert plan.cost <= best.cost
+    assert optimal_steps(problem, budget, seconds=0) is None

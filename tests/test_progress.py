@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,15 @@ def test_what_a_callback_raises_comes_out_at_the_end_of_the_block(tier: Any) -> 
     assert heard(f, 0.5, np.ones(2)) == told("year", 2, 1)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as at a terminal: whoever started the tests may have it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_during_compiled_code_comes_out_as_one() -> None:
     f = ga.compile(growth(progress=1))
     hook = sys.unraisablehook
@@ -197,6 +206,7 @@ g = ga.Graph("long")
 g.output("y", ga.fori_loop(0, 200_000_000, lambda i, s: s * 0.9999 + 1.0, g.input("x"), progress=50_000_000))
 f = ga.compile(g)
 f(1.0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 returned = False
 try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from graphad.ad import transform
+from graphad.errors import DifferentiationError
+from graphad.interpret import interpret
 from graphad.ir.graph import Graph
 from graphad.ir.variable import Variable
 
@@ -21,6 +24,16 @@ class Case(NamedTuple):
 
     graph: Graph
     arrays: dict[str, NDArray[Any]]
+
+    def dense_jacobians(self) -> Iterator[tuple[str, str, NDArray[Any]]]:
+        """Output, input and dense Jacobian by sweeps, interpreted, wherever the one depends on the other."""
+        for output in self.graph.outputs:
+            for name in self.graph.inputs:
+                try:
+                    derived = transform.jacobian(self.graph, name, output)
+                except DifferentiationError:
+                    continue
+                yield output, name, interpret(derived, **self.arrays)[f"d{output}_d{name}"]
 
 
 # Every function is bounded, or grows slowly, on all of R, so that no chain of them overflows.

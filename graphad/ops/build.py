@@ -219,20 +219,6 @@ def unary_function(
     return build
 
 
-def normalize_axes(axis: Any, rank: int) -> tuple[int, ...]:
-    """Axes as a sorted tuple of numbers from 0 to rank-1; None means all."""
-    if axis is None:
-        return tuple(range(rank))
-    listed = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    return (
-        tuple(sorted(normalize_axis(a, rank) for a in listed))
-        if len(listed) > 1
-        else (normalize_axis(listed[0], rank),)
-        if listed
-        else ()
-    )
-
-
 def normalize_axis(axis: Any, rank: int) -> int:
     """An axis as a number from 0 to rank-1; raises `ShapeError` outside."""
     number = int(axis)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from graphad.plan.memory import MemoryPlan, Simulation, simulate
+from graphad.plan.memory import MemoryPlan
 from graphad.plan.tasks import GraphTasks
 
 
@@ -160,9 +160,3 @@ def _value(tasks: GraphTasks, number: int, runs: int) -> Value:
     task, flops = tasks.problem.tasks[number], tasks.flops[number]
     node = tasks.graph.nodes[tasks.nodes[number]]
     return Value(task.name, task.bytes, flops, runs, str(node.source or ""))
-
-
-def simulated(tasks: GraphTasks, plan: MemoryPlan) -> Timeline:
-    """The timeline of a plan that is not compiled."""
-    found: Simulation = simulate(tasks.problem, plan.steps)
-    return Timeline(found.live, tuple(tasks.problem.tasks[t].name for t in plan.steps), found.peak)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 import graphad as ga
 from graphad.compile import compile_graph
 from graphad.emit import kernels
+from graphad.emit.aliasing import Memory
 from graphad.emit.kernels import TranslatedKernel
 from graphad.emit.translate import translate
 from graphad.emit.values import Argument, UntranslatedError
@@ -131,6 +132,7 @@ class Fake:
     def __init__(self, text: str, arguments: tuple[Argument, ...], returned: tuple[str, ...]) -> None:
         self.source = self.body = text
         self.arguments, self.returned, self.values, self.programs, self.kernel = arguments, returned, (), (), "f"
+        self.memory = Memory()
 
 
 UNKNOWN = ("v = unknown(a)", "v = i ** 3", "while i:\n        i = 0", "v = a[:]", "v = b", "v = a[0] & 1")

@@ -13,8 +13,8 @@ from typing import Any
 
 from llvmlite import binding  # type: ignore[import-untyped]
 
+from graphad.emit import aliasing, reporting, translate, translate_calls, values
 from graphad.emit import cache as modules
-from graphad.emit import reporting, translate, translate_calls, values
 from graphad.emit.assembler import _straight_symbol
 from graphad.emit.direct import (
     DATA,
@@ -158,7 +158,7 @@ def is_kept(generated: Generated) -> bool:
 @cache
 def _fingerprint() -> str:
     """What the code of a text depends on besides: this translator and the processor."""
-    files = [translate.__file__, translate_calls.__file__, values.__file__, __file__]
+    files = [translate.__file__, translate_calls.__file__, values.__file__, aliasing.__file__, __file__]
     text = "".join(hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in files)
     return f"{text} {binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}"
 
@@ -190,7 +190,9 @@ def assembly(generated: Generated) -> str:
 
 def _optimized(generated: Generated, symbols: Mapping[str, str]) -> tuple[Any, list[str]]:
     """LLVM's module of a kernel, and the functions from elsewhere that it calls."""
-    translated = translate.translate(ENTRY, generated.body, generated.arguments, generated.returned, symbols)
+    translated = translate.translate(
+        ENTRY, generated.body, generated.arguments, generated.returned, symbols, generated.memory
+    )
     machine = _machine()
     module = binding.parse_assembly(str(translated))
     module.triple, module.data_layout = machine.triple, str(machine.target_data)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphad.emit import assembler, blas, control, filling, reporting, scratch, straight, sums, sweeps, threads
+from graphad.emit.aliasing import Memory
 from graphad.emit.embed import merged
 from graphad.emit.lines import Function, Lines, reordered, starting
 from graphad.emit.nests import INDENT
@@ -60,6 +61,7 @@ class Generated:
         returned: dtypes of what it returns.
         values: the arrays that are its constants.
         programs: the straight programs that it calls.
+        memory: the arrays of the kernel that have memory of their own.
     """
 
     source: str
@@ -76,6 +78,7 @@ class Generated:
     returned: tuple[str, ...] = ()
     values: tuple[NDArray[Any], ...] = ()
     programs: tuple[straight.NamedProgram, ...] = ()
+    memory: Memory = field(default_factory=Memory)
 
 
 def generate(graph: Graph, threads: int = 1) -> Generated:
@@ -159,6 +162,7 @@ class Writer:
             returned=tuple(v.dtype for v in self.scalars),
             programs=named,
             values=tuple(np.ascontiguousarray(array) for _, array in self.program.constants),
+            memory=self._memory(),
         )
 
     def _header(self) -> str:
@@ -262,6 +266,17 @@ class Writer:
             place = first if start == "0" else f"{first} + {start}"
             yield from self._array(owners[slot.array], slot.array, place)
 
+    def _memory(self) -> Memory:
+        """The arrays that have memory of their own."""
+        name, owners = self.printer.name, self._owners()
+        read = frozenset(name(v) for v in [*self.program.inputs, *(v for v, _ in self.program.constants)] if v.shape)
+        scratch = {
+            f"{piece}{_ending(slot.array)}": number
+            for number, slot in enumerate(self.plan.slots)
+            for piece in owners[slot.array].printer.pieces(slot.array)
+        }
+        return Memory(read, frozenset(map(name, self.arrays)), scratch, self.plan.slots)
+
     def _places(self) -> tuple[list[str], list[str], str]:
         """Where each array begins in the block, lines that compute this where sizes matter, and the block's bytes.
 
@@ -298,10 +313,14 @@ class Writer:
         storage = lines.plan.storage[var]
         shape = ", ".join(lines.printer.memory_shape(var))
         step = product(storage.shape(var)) * ITEM_SIZES[var.dtype]
-        ending = control.SPACE if var.role == "state" else ""
         for number, piece in enumerate(lines.printer.pieces(var)):
             start = f"{place} + {self.printer.extent(step * number)}" if number else place
-            yield f"{piece}{ending} = _array({start}, np.{_numpy_dtype(var.dtype)}, ({shape},))"
+            yield f"{piece}{_ending(var)} = _array({start}, np.{_numpy_dtype(var.dtype)}, ({shape},))"
+
+
+def _ending(var: Var) -> str:
+    """What follows the name of an array where its memory is named."""
+    return control.SPACE if var.role == "state" else ""
 
 
 def _largest(names: list[str]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
 
+from graphad.emit.aliasing import Memory, Scopes, origins
 from graphad.emit.translate_calls import CALLS, NUMPY_NUMBERS
 from graphad.emit.values import (
     KINDS,
@@ -30,6 +31,7 @@ from graphad.emit.values import (
     definition_of,
     indices_of,
     is_float,
+    is_natural,
     operated,
     varying_names,
 )
@@ -48,7 +50,7 @@ class _AgainError(Exception):
 
 def translate(
     name: str, text: str, arguments: Sequence[Argument], returned: Sequence[str],
-    symbols: Mapping[str, str] | None = None,
+    symbols: Mapping[str, str] | None = None, memory: Memory | None = None,
 ) -> ir.Module:  # fmt: skip
     """The LLVM module of a kernel, called as Numba's own are.
 
@@ -57,6 +59,7 @@ def translate(
         text: of the kernel's definition, with its decorator.
         returned: the dtypes of its results.
         symbols: of the straight programs that it calls.
+        memory: the arrays that have memory of their own; None: any two may share some.
 
     Raises `UntranslatedError` for what is no part of the kernels' language.
     """
@@ -64,7 +67,9 @@ def translate(
     while True:
         module = ir.Module()
         try:
-            Translator(module, name, definition_of(text), arguments, returned, kinds, symbols or {})
+            Translator(
+                module, name, definition_of(text), arguments, returned, kinds, symbols or {}, memory or Memory()
+            )
         except _AgainError:
             continue
         return module
@@ -75,7 +80,7 @@ class Translator:
 
     def __init__(
         self, module: ir.Module, name: str, definition: ast.FunctionDef, arguments: Sequence[Argument],
-        returned: Sequence[str], kinds: dict[tuple[str, str], str], symbols: Mapping[str, str],
+        returned: Sequence[str], kinds: dict[tuple[str, str], str], symbols: Mapping[str, str], memory: Memory,
     ) -> None:  # fmt: skip
         self.module = module
         self.symbols = symbols
@@ -88,6 +93,7 @@ class Translator:
         self.arrays: dict[str, Array] = {}
         self.natural: set[str] = set()
         self.varying = varying_names(definition)
+        self.scopes, self.origins = Scopes(module, memory), origins(definition, memory)
         address = ir.IntType(8).as_pointer()
         types: list[Any] = [address, address]
         for argument in arguments:
@@ -116,8 +122,8 @@ class Translator:
         """Call a function from integers to an integer, which is translated into the same module."""
         function = self.module.globals.get(name)
         if function is None:
-            arguments = [Argument("int64", 0)] * len(values)
-            function = Translator(self.module, name, definition(), arguments, ["int64"], self.kinds, {}).function
+            arguments, kinds = [Argument("int64", 0)] * len(values), self.kinds
+            function = Translator(self.module, name, definition(), arguments, ["int64"], kinds, {}, Memory()).function
             function.linkage = "internal"
         with self.builder.goto_entry_block():
             result = self.builder.alloca(SIZE)
@@ -288,14 +294,15 @@ class Translator:
 
     def bind(self, name: str, array: Array) -> None:
         """Give a variable an array; one that gets several is kept in memory, as numbers are."""
+        owners = self.origins.get(name)
         if name not in self.varying:
-            self.arrays[name] = array
+            self.arrays[name] = array._replace(owners=owners)
             return
         known = self.arrays.get(name)
         if known is None:
             with self.builder.goto_entry_block():
                 slots = [self.builder.alloca(value.type) for value in (array.data, *array.shape)]
-            known = self.arrays[name] = Array(array.dtype, slots[0], tuple(slots[1:]))
+            known = self.arrays[name] = Array(array.dtype, slots[0], tuple(slots[1:]), owners)
         if known.dtype != array.dtype or len(known.shape) != len(array.shape):
             raise UntranslatedError(f"{name} is an array of another kind")
         for slot, value in zip((known.data, *known.shape), (array.data, *array.shape), strict=True):
@@ -327,20 +334,7 @@ class Translator:
 
     def is_natural(self, node: ast.expr) -> bool:
         """Whether an integer is plainly not negative."""
-        match node:
-            case ast.Constant(value=int(number)):
-                return number >= 0
-            case ast.Name(id=name):
-                return name in self.natural
-            case ast.BinOp(left=left, op=ast.Add() | ast.Mult(), right=right):
-                return self.is_natural(left) and self.is_natural(right)
-            case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
-                return self.is_natural(left) or self.is_natural(right)
-            case ast.Subscript(value=ast.Attribute(attr="shape")):
-                return True
-            case ast.Call(func=ast.Attribute(attr="uint64")):
-                return True
-        return False
+        return is_natural(node, self.natural)
 
     def array(self, node: ast.expr) -> Array:
         """An array by name, or one of the arrays in it."""
@@ -355,7 +349,8 @@ class Translator:
         indices = indices_of(target)
         if len(indices) != len(array.shape):
             raise UntranslatedError(ast.unparse(target))
-        self.builder.store(self.in_memory(value, array.dtype), self.place(array, indices))
+        stored = self.builder.store(self.in_memory(value, array.dtype), self.place(array, indices))
+        self.scopes.mark(stored, array.owners)
 
     # ------------------------------------------------------------------ expressions
 
@@ -411,7 +406,8 @@ class Translator:
             array = self.arrays[name]
             if name not in self.varying:
                 return array
-            return Array(array.dtype, self.builder.load(array.data), tuple(map(self.builder.load, array.shape)))
+            data, *shape = map(self.builder.load, (array.data, *array.shape))
+            return Array(array.dtype, data, tuple(shape), array.owners)
         if name not in self.slots:
             raise UntranslatedError(name)
         return Scalar(self.kinds[self.name, name], self.builder.load(self.slots[name]))
@@ -424,8 +420,8 @@ class Translator:
         array, indices = self.array(node.value), indices_of(node)
         place = self.place(array, indices)
         if len(indices) < len(array.shape):
-            return Array(array.dtype, place, array.shape[len(indices) :])
-        value = self.builder.load(place)
+            return Array(array.dtype, place, array.shape[len(indices) :], array.owners)
+        value = self.scopes.mark(self.builder.load(place), array.owners)
         if array.dtype == "bool":
             return Scalar("bool", self.builder.icmp_unsigned("!=", value, ir.Constant(ir.IntType(8), 0)))
         return Scalar(array.dtype, value)
@@ -494,4 +490,4 @@ class Translator:
         (shape,) = node.args
         assert isinstance(shape, ast.Tuple)
         lengths = tuple(cast(self.builder, self.scalar(e), "int64") for e in shape.elts)
-        return Array(array.dtype, array.data, lengths)
+        return Array(array.dtype, array.data, lengths, array.owners)

@@ -223,7 +223,7 @@ def _fill(low: Translator, args: list[ast.expr]) -> None:
     for extent in array.shape:
         count = builder.mul(count, extent, flags=("nsw",))
     with low.rounds(count) as number:
-        builder.store(value, builder.gep(array.data, [number], inbounds=True))
+        low.scopes.mark(builder.store(value, builder.gep(array.data, [number], inbounds=True)), array.owners)
 
 
 @_called("_array")

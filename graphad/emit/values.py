@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Set
 from typing import Any, NamedTuple
 
 from llvmlite import ir  # type: ignore[import-untyped]
@@ -40,11 +41,12 @@ class Scalar(NamedTuple):
 
 
 class Array(NamedTuple):
-    """A C-ordered array: the address of its first element, and its lengths."""
+    """A C-ordered array: the address of its first element, its lengths, and who may own its memory (None: anybody)."""
 
     dtype: str
     data: Any
     shape: tuple[Any, ...]
+    owners: frozenset[str] | None = None
 
 
 KINDS = {
@@ -143,3 +145,21 @@ def varying_names(definition: ast.FunctionDef) -> set[str]:
 def indices_of(node: ast.Subscript) -> list[ast.expr]:
     """The indices of an element."""
     return list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
+
+
+def is_natural(node: ast.expr, names: Set[str]) -> bool:
+    """Whether an integer is plainly not negative, where those with certain names are not."""
+    match node:
+        case ast.Constant(value=int(number)):
+            return number >= 0
+        case ast.Name(id=name):
+            return name in names
+        case ast.BinOp(left=left, op=ast.Add() | ast.Mult(), right=right):
+            return is_natural(left, names) and is_natural(right, names)
+        case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
+            return is_natural(left, names) or is_natural(right, names)
+        case ast.Subscript(value=ast.Attribute(attr="shape")):
+            return True
+        case ast.Call(func=ast.Attribute(attr="uint64")):
+            return True
+    return False

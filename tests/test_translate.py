@@ -132,7 +132,7 @@ class Fake:
     def __init__(self, text: str, arguments: tuple[Argument, ...], returned: tuple[str, ...]) -> None:
         self.source = self.body = text
         self.arguments, self.returned, self.values, self.programs, self.kernel = arguments, returned, (), (), "f"
-        self.memory = Memory()
+        self.memory, self.hints = Memory(), dict[str, int]()
 
 
 UNKNOWN = ("v = unknown(a)", "v = i ** 3", "while i:\n        i = 0", "v = a[:]", "v = b", "v = a[0] & 1")

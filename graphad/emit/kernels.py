@@ -13,7 +13,7 @@ from typing import Any
 
 from llvmlite import binding  # type: ignore[import-untyped]
 
-from graphad.emit import aliasing, reporting, translate, translate_calls, values
+from graphad.emit import aliasing, reporting, short_loops, translate, translate_calls, values
 from graphad.emit import cache as modules
 from graphad.emit.assembler import _straight_symbol
 from graphad.emit.direct import (
@@ -158,14 +158,16 @@ def is_kept(generated: Generated) -> bool:
 @cache
 def _fingerprint() -> str:
     """What the code of a text depends on besides: this translator and the processor."""
-    files = [translate.__file__, translate_calls.__file__, values.__file__, aliasing.__file__, __file__]
+    files = [translate.__file__, translate_calls.__file__, values.__file__, aliasing.__file__, short_loops.__file__,
+             __file__]  # fmt: skip
     text = "".join(hashlib.sha256(Path(f).read_bytes()).hexdigest() for f in files)
     return f"{text} {binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}"
 
 
 def _key(generated: Generated) -> str:
     # The whole module's text: the vector mathematics in it belongs to the kernel.
-    return "\0".join(("translated kernel", _fingerprint(), generated.source))
+    # Hints are not in the text.
+    return "\0".join(("translated kernel", _fingerprint(), generated.source, repr(sorted(generated.hints.items()))))
 
 
 def _machine() -> Any:
@@ -191,7 +193,7 @@ def assembly(generated: Generated) -> str:
 def _optimized(generated: Generated, symbols: Mapping[str, str]) -> tuple[Any, list[str]]:
     """LLVM's module of a kernel, and the functions from elsewhere that it calls."""
     translated = translate.translate(
-        ENTRY, generated.body, generated.arguments, generated.returned, symbols, generated.memory
+        ENTRY, generated.body, generated.arguments, generated.returned, symbols, generated.memory, generated.hints
     )
     machine = _machine()
     module = binding.parse_assembly(str(translated))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,7 @@ class Generated:
         values: the arrays that are its constants.
         programs: the straight programs that it calls.
         memory: the arrays of the kernel that have memory of their own.
+        hints: typical values of its variables that are sizes.
     """
 
     source: str
@@ -79,6 +80,7 @@ class Generated:
     values: tuple[NDArray[Any], ...] = ()
     programs: tuple[straight.NamedProgram, ...] = ()
     memory: Memory = field(default_factory=Memory)
+    hints: Mapping[str, int] = field(default_factory=dict)
 
 
 def generate(graph: Graph, threads: int = 1) -> Generated:
@@ -142,7 +144,7 @@ class Writer:
         if self.straight:
             parts.append(straight.definitions(named) + "\n")
         parts.extend("\n" + text + "\n" for text in self.lines.nests.functions())
-        body = self._kernel()
+        body, hints = self._kernel(), self.program.hints
         parts.append("\n" + body + "\n\n" + self._public())
         return Generated(
             source="".join(parts),
@@ -163,6 +165,7 @@ class Writer:
             programs=named,
             values=tuple(np.ascontiguousarray(array) for _, array in self.program.constants),
             memory=self._memory(),
+            hints={own: hints[size] for size, own in self.printer.sizes.items() if size in hints},
         )
 
     def _header(self) -> str:

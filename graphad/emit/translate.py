@@ -16,6 +16,7 @@ from typing import Any
 from llvmlite import ir  # type: ignore[import-untyped]
 
 from graphad.emit.aliasing import Memory, Scopes, origins
+from graphad.emit.short_loops import has_masks, is_short, mask
 from graphad.emit.translate_calls import CALLS, NUMPY_NUMBERS
 from graphad.emit.values import (
     KINDS,
@@ -30,9 +31,9 @@ from graphad.emit.values import (
     constant,
     definition_of,
     indices_of,
-    is_float,
     is_natural,
     operated,
+    signed,
     varying_names,
 )
 
@@ -51,6 +52,7 @@ class _AgainError(Exception):
 def translate(
     name: str, text: str, arguments: Sequence[Argument], returned: Sequence[str],
     symbols: Mapping[str, str] | None = None, memory: Memory | None = None,
+    hints: Mapping[str, int] | None = None,
 ) -> ir.Module:  # fmt: skip
     """The LLVM module of a kernel, called as Numba's own are.
 
@@ -60,6 +62,7 @@ def translate(
         returned: the dtypes of its results.
         symbols: of the straight programs that it calls.
         memory: the arrays that have memory of their own; None: any two may share some.
+        hints: typical values of names of integers.
 
     Raises `UntranslatedError` for what is no part of the kernels' language.
     """
@@ -68,8 +71,9 @@ def translate(
         module = ir.Module()
         try:
             Translator(
-                module, name, definition_of(text), arguments, returned, kinds, symbols or {}, memory or Memory()
-            )
+                module, name, definition_of(text), arguments, returned, kinds, symbols or {}, memory or Memory(),
+                hints or {},
+            )  # fmt: skip
         except _AgainError:
             continue
         return module
@@ -81,6 +85,7 @@ class Translator:
     def __init__(
         self, module: ir.Module, name: str, definition: ast.FunctionDef, arguments: Sequence[Argument],
         returned: Sequence[str], kinds: dict[tuple[str, str], str], symbols: Mapping[str, str], memory: Memory,
+        hints: Mapping[str, int],
     ) -> None:  # fmt: skip
         self.module = module
         self.symbols = symbols
@@ -93,6 +98,7 @@ class Translator:
         self.arrays: dict[str, Array] = {}
         self.natural: set[str] = set()
         self.varying = varying_names(definition)
+        self.hints = hints if has_masks() else {}
         self.scopes, self.origins = Scopes(module, memory), origins(definition, memory)
         address = ir.IntType(8).as_pointer()
         types: list[Any] = [address, address]
@@ -123,7 +129,8 @@ class Translator:
         function = self.module.globals.get(name)
         if function is None:
             arguments, kinds = [Argument("int64", 0)] * len(values), self.kinds
-            function = Translator(self.module, name, definition(), arguments, ["int64"], kinds, {}, Memory()).function
+            inner = Translator(self.module, name, definition(), arguments, ["int64"], kinds, {}, Memory(), {})
+            function = inner.function
             function.linkage = "internal"
         with self.builder.goto_entry_block():
             result = self.builder.alloca(SIZE)
@@ -181,7 +188,7 @@ class Translator:
         least = call.args[1] if distance < 0 else call.args[0] if len(bounds) > 1 else None
         known, before = self.counters.pop(target.id, None), set(self.natural)
         self.forget(statement.body)
-        with self.rounds(end, start, distance) as counter:
+        with self.rounds(end, start, distance, short=is_short(statement, self.hints)) as counter:
             (self.natural.add if self.is_reached(least) else self.natural.discard)(target.id)
             if target.id in self.varying:
                 self.assign(target.id, Scalar("int64", counter))
@@ -225,7 +232,7 @@ class Translator:
         self.builder.branch(self.ends[-1])
 
     @contextmanager
-    def rounds(self, end: Any, start: Any = ZERO, step: int = 1) -> Iterator[Any]:
+    def rounds(self, end: Any, start: Any = ZERO, step: int = 1, *, short: bool = False) -> Iterator[Any]:
         """A loop over what is written inside; gives its counter."""
         before, head = self.builder.block, self.builder.append_basic_block("head")
         body, after = self.builder.append_basic_block("body"), self.builder.append_basic_block("after")
@@ -239,7 +246,9 @@ class Translator:
         yield counter
         self.ends = ends
         counter.add_incoming(self.builder.add(counter, ir.Constant(SIZE, step), flags=("nsw",)), self.builder.block)
-        self.builder.branch(head)
+        back = self.builder.branch(head)
+        if short:
+            mask(self.module, back)
         self.builder.position_at_end(after)
 
     def _if(self, statement: ast.If) -> None:
@@ -374,8 +383,8 @@ class Translator:
                 return self.subscript(node)
             case ast.BinOp():
                 return self.binary(node)
-            case ast.UnaryOp():
-                return self.unary(node)
+            case ast.UnaryOp(op=operator, operand=operand):
+                return signed(self.builder, operator, self.scalar(operand))
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
                 symbol = COMPARISON[type(operator)]
                 return compared(self.builder, symbol, self.scalar(left), self.scalar(right))
@@ -435,20 +444,6 @@ class Translator:
         if type(node.op) not in ARITHMETIC:
             raise UntranslatedError(ast.unparse(node))
         return operated(self.builder, ARITHMETIC[type(node.op)], self.scalar(node.left), self.scalar(node.right))
-
-    def unary(self, node: ast.UnaryOp) -> Scalar:
-        """An operation on a number."""
-        value = self.scalar(node.operand)
-        match node.op:
-            case ast.Not():
-                return Scalar("bool", self.builder.not_(cast(self.builder, value, "bool")))
-            case ast.USub() if is_float(value.kind):
-                return Scalar(value.kind, self.builder.fneg(value.value))
-            case ast.USub():
-                return Scalar("int64", self.builder.neg(cast(self.builder, value, "int64")))
-            case ast.Invert() if value.kind in ("int64", "bool"):
-                return Scalar(value.kind, self.builder.not_(value.value))
-        raise UntranslatedError(ast.unparse(node))
 
     def straight(self, symbol: str, args: list[ast.expr]) -> None:
         """Run a straight program on addresses of arrays and on numbers."""

@@ -110,6 +110,20 @@ def operated(builder: Any, operation: str, left: Scalar, right: Scalar) -> Scala
     return Scalar(kind, getattr(builder, whole)(*values))
 
 
+def signed(builder: Any, operator: ast.unaryop, value: Scalar) -> Scalar:
+    """A sign or a negation in front of a number."""
+    match operator:
+        case ast.Not():
+            return Scalar("bool", builder.not_(cast(builder, value, "bool")))
+        case ast.USub() if is_float(value.kind):
+            return Scalar(value.kind, builder.fneg(value.value))
+        case ast.USub():
+            return Scalar("int64", builder.neg(cast(builder, value, "int64")))
+        case ast.Invert() if value.kind in ("int64", "bool"):
+            return Scalar(value.kind, builder.not_(value.value))
+    raise UntranslatedError(f"{type(operator).__name__} of {value.kind}")
+
+
 def compared(builder: Any, symbol: str, left: Scalar, right: Scalar) -> Scalar:
     """The comparison of two numbers."""
     kind = common(left.kind, right.kind)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from functools import cache
+from textwrap import indent
 from typing import Any, NamedTuple
 
 import graphad.ops  # noqa: F401  (fills the table of operations)
@@ -26,6 +27,7 @@ from graphad.ir.types import TensorType
 
 KINDS = {"float64": "float64", "float32": "float64", "int64": "int64", "int32": "int64", "bool": "bool"}
 WIDE = ("float64", "int64", "bool")
+TEST = 1 << 29  # stands before the register of a truth value; a loop ends where it is false
 HALT = 1 << 30  # stands behind the last instruction
 WORDS = 5  # of an instruction: its number, the register of the result, those of three operands
 REALS, INTEGERS = ("x", "y", "z"), ("i", "j", "k")
@@ -48,30 +50,50 @@ def fused(context, x, y, z):
     return types.float64(types.float64, types.float64, types.float64), code
 
 
-@njit("void(uint32[::1], float64[::1], int64[::1])", error_model="numpy", nogil=True, cache=True)
-def run(code, reals, integers):
-    here = np.uint64(0)
-    number = code[here]
-    while number != {halt}:
-        out = code[here + np.uint64(1)]
-        first, second, third = code[here + np.uint64(2)], code[here + np.uint64(3)], code[here + np.uint64(4)]
-        here += np.uint64({words})
-        x, y, z = reals[first], reals[second], reals[third]
-        if number == 0:
-            reals[out] = fused(x, y, z)
-            number = code[here]
-            continue
-        i, j, k = integers[first], integers[second], integers[third]
-        if number < {first_integer}:
-{reals}
-            reals[out] = real
-        elif number < {first_truth}:
-{integers}
-            integers[out] = integer
-        else:
-{truths}
-            integers[out] = np.int64(truth)
+@njit(
+    "int64(uint32[::1], float64[::1], int64[::1], uint64[:,::1], uint64[:,::1], int64, int64, int64)",
+    error_model="numpy", nogil=True, cache=True,
+)
+def run(code, reals, integers, loads, stores, first_row, direction, rounds):
+    row = first_row
+    for done in range(rounds):
+        for m in range(loads.shape[0]):
+            place = loads[m, 2] + np.uint64(row) * loads[m, 3]
+            integers[place] = integers[loads[m, 0] + np.uint64(row) * loads[m, 1]]
+        here = np.uint64(0)
         number = code[here]
+        while True:
+            while number < {test}:
+                out = code[here + np.uint64(1)]
+                first, second, third = code[here + np.uint64(2)], code[here + np.uint64(3)], code[here + np.uint64(4)]
+                here += np.uint64({words})
+                x, y, z = reals[first], reals[second], reals[third]
+                if number == 0:
+                    reals[out] = fused(x, y, z)
+                    number = code[here]
+                    continue
+                i, j, k = integers[first], integers[second], integers[third]
+                if number < {first_integer}:
+{reals}
+                    reals[out] = real
+                elif number < {first_truth}:
+{integers}
+                    integers[out] = integer
+                else:
+{truths}
+                    integers[out] = np.int64(truth)
+                number = code[here]
+            if number == {halt}:
+                break
+            if integers[code[here + np.uint64(2)]] == 0:
+                return done
+            here += np.uint64({words})
+            number = code[here]
+        for m in range(stores.shape[0]):
+            place = stores[m, 2] + np.uint64(row) * stores[m, 3]
+            integers[place] = integers[stores[m, 0] + np.uint64(row) * stores[m, 1]]
+        row += direction
+    return rounds
 '''
 
 
@@ -150,6 +172,7 @@ LEVELS: tuple[frozenset[str], ...] = (COMMON, FUNCTIONS)
 """Functions that the kernels of two levels can call; the smaller one is compiled in half of the time."""
 
 
+@cache
 def level_of(number: int) -> int:
     """The lowest level whose kernel has an instruction."""
     functions = FUNCTIONS & set(INSTRUCTIONS[number].functions)
@@ -166,12 +189,13 @@ def module_text(level: int) -> str:
         header=HEADER,
         functions=source_of([f for f in used if f in FUNCTIONS], header=False),
         halt=HALT,
+        test=TEST,
         words=WORDS,
         first_integer=parts["int64"][0],
         first_truth=parts["bool"][0],
-        reals="\n".join(_branches(parts["float64"])),
-        integers="\n".join(_branches(parts["int64"])),
-        truths="\n".join(_branches(parts["bool"])),
+        reals=indent("\n".join(_branches(parts["float64"])), 20 * " "),
+        integers=indent("\n".join(_branches(parts["int64"])), 20 * " "),
+        truths=indent("\n".join(_branches(parts["bool"])), 20 * " "),
     )
 
 
@@ -179,8 +203,8 @@ def _branches(numbers: list[int]) -> Iterator[str]:
     for place, number in enumerate(numbers):
         one = INSTRUCTIONS[number]
         head = "if" if place == 0 else "elif"
-        yield f"            {head} number == {number}:" if place < len(numbers) - 1 else "            else:"
-        yield f"                {RESULTS[one.result]} = {one.expression}"
+        yield f"{head} number == {number}:" if place < len(numbers) - 1 else "else:"
+        yield f"    {RESULTS[one.result]} = {one.expression}"
 
 
 @cache

@@ -22,11 +22,13 @@ def interpreted_kernel(graph: Graph) -> Kernel:
 def immediate_kernel(graph: Graph) -> Kernel:
     """The same, but where the kernel of the tape would have to be compiled, a thread does that, and NumPy runs."""
     graph.freeze()
-    return _kernel(graph, Tape(graph) if is_scalar_program(graph) and _tape_at_hand(graph) else Stepwise(graph))
+    if is_scalar_program(graph) and at_hand(level_for(graph)):
+        return _kernel(graph, Tape(graph))
+    return _kernel(graph, Stepwise(graph, at_hand=at_hand))
 
 
-def _tape_at_hand(graph: Graph) -> bool:
-    level = level_for(graph)
+def at_hand(level: int) -> bool:
+    """Whether the tape's kernel of a level need not be compiled; otherwise a thread does that."""
     if is_loaded(level):
         return True
     # Loading means waiting for whoever compiles at present.

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.emit.numpy_calls import Call, call_of
+from graphad.emit.node_calls import AtHand, always, node_call
+from graphad.emit.numpy_calls import Call
 from graphad.emit.regions import Blocks, Item, Region, arranged, in_planes
 from graphad.interpret import solve_sizes
 from graphad.ir import sizes
@@ -120,7 +121,7 @@ class Stepwise:
     """A graph that NumPy runs: `function(*inputs, *array outputs) -> scalar outputs`, as compiled kernels are called.
 
     It may be called from several threads at once. An `inner` graph computes a block of rows: it has no blocks itself,
-    and short last axes are outermost in its buffers.
+    and short last axes are outermost in its buffers. `at_hand` says whether the tape may run loops (`node_call`).
 
     >>> import graphad as ga
     >>> g = ga.Graph("f")
@@ -130,8 +131,8 @@ class Stepwise:
     np.float64(5.0)
     """
 
-    def __init__(self, graph: Graph, inner: bool = False) -> None:
-        self.graph, self.inner = graph, inner
+    def __init__(self, graph: Graph, inner: bool = False, at_hand: AtHand = always) -> None:
+        self.graph, self.inner, self.at_hand = graph, inner, at_hand
         self.arrays = tuple(n for n, i in graph.outputs.items() if graph.nodes[i].type.rank)
         self.scalars = tuple(n for n, i in graph.outputs.items() if not graph.nodes[i].type.rank)
         self._inputs = tuple((i, _converter(graph.nodes[i].type)) for i in graph.inputs.values())
@@ -153,7 +154,7 @@ class Stepwise:
 
     def _bind(self, shapes: tuple[tuple[int, ...], ...]) -> Steps:
         bound = solve_sizes(self.graph, dict(zip(self.graph.inputs, shapes, strict=True)))
-        steps = Binder(self.graph, self._order, bound).steps(self.arrays, self.scalars, self.inner)
+        steps = Binder(self.graph, self._order, bound, self.at_hand).steps(self.arrays, self.scalars, self.inner)
         while len(self._bound) >= SIZES_KEPT:
             self._bound.pop(next(iter(self._bound)), None)
         self._bound[shapes] = steps
@@ -171,8 +172,10 @@ class Binder:
     A buffer is free again when no live value is held by it.
     """
 
-    def __init__(self, graph: Graph, order: Sequence[int], bound: Mapping[str, int]) -> None:
-        self.graph, self.order, self.bound = graph, order, bound
+    def __init__(
+        self, graph: Graph, order: Sequence[int], bound: Mapping[str, int], at_hand: AtHand = always
+    ) -> None:
+        self.graph, self.order, self.bound, self.at_hand = graph, order, bound, at_hand
         self.shapes: dict[int, tuple[int, ...]] = {}
         self.values: list[Any] = [None] * len(graph.nodes)
         self.known: set[int] = set()  # nodes that depend on no argument
@@ -270,7 +273,7 @@ class Binder:
             self.known.add(node_id)
             return None
         params = dict(extent_parameters(node.params, lambda e: sizes.evaluate(e, self.bound)))
-        call = call_of(node, params, tuple([self.shapes[a] for a in node.args]))
+        call = node_call(node, params, tuple([self.shapes[a] for a in node.args]), self.at_hand)
         if not self.known.issuperset(node.args):
             return call
         with np.errstate(all="ignore"):

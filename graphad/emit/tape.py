@@ -62,21 +62,22 @@ def is_scalar_program(graph: Graph) -> bool:
     """Whether a tape can run a graph: scalars only, and no operation of the user's own."""
     nodes = graph.nodes
     return all(
-        not node.type.shape and (node.op in ("input", "const") or _pattern_of(nodes, node) is not None)
-        for node in nodes
+        not node.type.shape and (node.op in ("input", "const") or _of_node(nodes, node) is not None) for node in nodes
     )
 
 
-def _pattern_of(nodes: Sequence[Node], node: Node) -> Pattern | None:
-    emission = lookup(node.op).emission
-    if not isinstance(emission, Scalar):
-        return None
-    return _pattern(node.op, emission.expression, tuple([nodes[a].type.dtype for a in node.args]), node.type.dtype)
+def _of_node(nodes: Sequence[Node], node: Node) -> Pattern | None:
+    return pattern_of(node.op, tuple([nodes[a].type.dtype for a in node.args]), node.type.dtype)
+
+
+def pattern_of(op: str, operands: tuple[str, ...], result: str) -> Pattern | None:
+    """The pattern of an operation with these dtypes; None where no instruction computes it."""
+    emission = lookup(op).emission
+    return _pattern(op, emission.expression, operands, result) if isinstance(emission, Scalar) else None
 
 
 @cache
 def _pattern(op: str, expression: str, operands: tuple[str, ...], result: str) -> Pattern | None:
-    """The pattern of an operation with these dtypes; None where no instruction computes it."""
     rounding = {"float32": NUMBERS["round",], "int32": NUMBERS["wrap",]}.get(result)
     if result.startswith("float") and expression in FUSED:
         places = tuple([p if type(p) is int else CONSTANTS[repr(p)] for p in FUSED[expression]])
@@ -92,6 +93,9 @@ def level_for(graph: Graph) -> int:
 
 def _level(lines: Sequence[Line]) -> int:
     return max([level_of(number) for number in {line.number for line in lines}], default=0)
+
+
+NOTHING = np.empty((0, 4), np.uint64)
 
 
 class Tape:
@@ -138,7 +142,7 @@ class Tape:
         else:
             for (real, place), value in zip(self._inputs, inputs, strict=True):
                 (reals if real else integers)[place] = value
-        self._run(self.code, reals, integers)
+        self._run(self.code, reals, integers, NOTHING, NOTHING, 0, 0, 1)
         answer = reals[self._results].tolist()
         for k in self._integers:
             answer[k] = int(integers[self._results[k]])
@@ -156,7 +160,7 @@ def _lines(graph: Graph) -> Iterator[Line]:
         node = nodes[node_id]
         if node.op in ("input", "const"):
             continue
-        pattern = _pattern_of(nodes, node)
+        pattern = _of_node(nodes, node)
         assert pattern is not None, "it is a scalar program"
         number, places, rounding = pattern
         args = node.args

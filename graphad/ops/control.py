@@ -7,7 +7,7 @@ call; derivative rules stand in `graphad.ad.control`, because they differentiate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -25,6 +25,8 @@ from graphad.ops.extents import nonnegative
 from graphad.ops.listening import Progress, loop_done, step_done
 
 Types = tuple[TensorType, ...]
+Run = Callable[[Graph, Sequence[Any]], tuple[Any, ...]]
+"""What runs a body: the body and its inputs in, its results out. The references take the interpreter without one."""
 
 
 # ---------------------------------------------------------------------- what all share
@@ -133,12 +135,14 @@ def scan_value(
     reverse: bool,
     checkpoint: Any,
     progress: Progress | None = None,
+    run: Run | None = None,
 ) -> tuple[Any, ...]:
     """Step by step, as written."""
+    run = run or run_body
     state, stacked, constants = arrays[:carries], arrays[carries : carries + xs], arrays[carries + xs :]
     ys: list[list[Any]] = []
     for place in reversed(range(length)) if reverse else range(length):
-        results = run_body(body, (*state, *[x[place, ...] for x in stacked], *constants))
+        results = run(body, (*state, *[x[place, ...] for x in stacked], *constants))
         state = results[:carries]
         ys.append(list(results[carries:]))
         step_done(progress, len(ys), length)
@@ -192,12 +196,13 @@ def _while_requires(types: Types, params: Params) -> list[Requirement]:
 
 
 def while_value(
-    *arrays: Any, test: Graph, body: Graph, carries: int, progress: Progress | None = None
+    *arrays: Any, test: Graph, body: Graph, carries: int, progress: Progress | None = None, run: Run | None = None
 ) -> tuple[Any, ...]:
     """Step by step, as written."""
+    run = run or run_body
     state, constants, trips = arrays[:carries], arrays[carries:], 0
-    while run_body(test, (*state, *constants))[0]:
-        state = run_body(body, (*state, *constants))
+    while run(test, (*state, *constants))[0]:
+        state = run(body, (*state, *constants))
         trips += 1
         step_done(progress, trips, None)
     loop_done(progress, trips)
@@ -238,12 +243,19 @@ def _cond_requires(types: Types, params: Params) -> list[Requirement]:
     return fitting + body_requirements(on_true, on_false)
 
 
+def cond_value(
+    predicate: Any, *arrays: Any, on_true: Graph, on_false: Graph, run: Run | None = None
+) -> tuple[Any, ...]:
+    """The branch that is asked for."""
+    return (run or run_body)(on_true if predicate else on_false, arrays)
+
+
 register(
     Op(
         name="cond",
         arity=None,
         infer=_cond_type,
-        reference=lambda predicate, *arrays, on_true, on_false: run_body(on_true if predicate else on_false, arrays),
+        reference=cond_value,
         emission=Pattern("cond"),
         derivative=Bodies(),
         requires=_cond_requires,

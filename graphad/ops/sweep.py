@@ -15,6 +15,7 @@ from graphad.ir.graph import Graph, keep, rebuild
 from graphad.ir.operation import Bodies, Op, Params, Pattern, register
 from graphad.ir.types import Requirement, TensorType, TupleType
 from graphad.ops.control import (
+    Run,
     body_requirements,
     check_fit,
     check_results,
@@ -102,8 +103,10 @@ def scan_adjoint_value(
     wrt_xs: tuple[int, ...],
     wrt_constants: tuple[int, ...],
     progress: Progress | None = None,
+    run: Run | None = None,
 ) -> tuple[Any, ...]:
     """The actions of the schedule one after the other, with a dictionary for the stored states."""
+    run = run or run_body
     count = len(body.inputs)
     state, stacked, constants = arrays[:carries], arrays[carries : carries + xs], arrays[carries + xs : count]
     ends = (count + len(wrt_carries), count + len(wrt_carries) + len(of_ys))
@@ -120,10 +123,10 @@ def scan_adjoint_value(
         elif kind == "drop":
             del stored[number]
         elif kind == "advance":
-            state = run_body(step, (*state, *[x[place, ...] for x in stacked], *constants)) if carries else ()
+            state = run(step, (*state, *[x[place, ...] for x in stacked], *constants)) if carries else ()
         else:
             elements = [x[place, ...] for x in stacked], [bar[place, ...] for bar in bars]
-            results = run_body(adjoint, (*state, *elements[0], *constants, *cotangents, *elements[1], *sums))
+            results = run(adjoint, (*state, *elements[0], *constants, *cotangents, *elements[1], *sums))
             cut = len(results) - len(sums)
             cotangents, sums = results[: len(cotangents)], results[cut:]
             rows.append((place, results[len(cotangents) : cut]))
@@ -175,18 +178,20 @@ def while_adjoint_value(
     wrt_carries: tuple[int, ...],
     wrt_constants: tuple[int, ...],
     progress: Progress | None = None,
+    run: Run | None = None,
 ) -> tuple[Any, ...]:
     """Forward with every state on a tape, then back along it."""
+    run = run or run_body
     count = len(body.inputs)
     state, constants, results = arrays[:carries], arrays[carries:count], arrays[count:]
     tape: list[tuple[Any, ...]] = []
-    while run_body(test, (*state, *constants))[0]:
+    while run(test, (*state, *constants))[0]:
         tape.append(state)
-        state = run_body(body, (*state, *constants))
+        state = run(body, (*state, *constants))
         step_done(progress, len(tape), None)
     loop_done(progress, len(tape))
     for number, before in enumerate(reversed(tape), start=1):
-        results = run_body(adjoint, (*before, *constants, *results))
+        results = run(adjoint, (*before, *constants, *results))
         step_done(backwards(progress), number, len(tape))
     return tuple(results)
 

@@ -367,6 +367,31 @@ def test_the_first_sum_into_an_array_is_an_assignment() -> None:
         np.testing.assert_allclose(unjitted(g)(**arrays)[name], value, rtol=1e-13)
 
 
+COLLECTED = {
+    "sums": lambda x: x.sum(axis=1),
+    "products": lambda x: x.prod(axis=1),
+    "maxima": lambda x: x.max(axis=1),
+    "sums of three columns": lambda x: np.stack([x, x * x, np.sin(x)], axis=2).sum(axis=1),
+}
+
+
+@pytest.mark.parametrize("name", COLLECTED)
+def test_what_inner_loops_add_to_one_element_collects_in_a_register(name: str) -> None:
+    """The exponentials are stored in the same loop, so their array might overlap with that of the sums."""
+    g = ga.Graph("rows")
+    exponentials = np.exp(g.input("x", ("n", "m")))
+    total = COLLECTED[name](exponentials)
+    g.output("e", exponentials)
+    g.output("y", total / total.sum())  # waits for all of them, so they are stored
+    plan = schedule(inline(g))
+    sums = [(s, path) for s, path in walk(plan.program.body) if s.accumulates and plan.storage[s.out.var].is_array]
+    assert all(path[-1].axis in map(plan.axes.find, s.out.axes()) for s, path in sums)
+    assert any(s.accumulates and len(path) == 2 for s, path in walk(plan.program.body))
+    arrays = {"x": RANDOM.normal(size=(4, 5))}
+    for output, value in interpret(g, **arrays).items():
+        np.testing.assert_allclose(unjitted(g)(**arrays)[output], value, rtol=1e-13)
+
+
 def test_of_two_loops_over_pairs_the_summed_one_is_inside() -> None:
     g = ga.Graph("pairs")
     x = g.input("x", "n")

@@ -9,6 +9,7 @@ from graphad.ir.graph import Graph
 from graphad.loops import control, patterns
 from graphad.loops.axes import Axes
 from graphad.loops.clear import clear_ahead
+from graphad.loops.collect import collect
 from graphad.loops.delays import Delays
 from graphad.loops.donate import donate, update_in_place
 from graphad.loops.first import assign_first
@@ -87,6 +88,7 @@ def arranged(program: Program, threads: int = 1) -> Schedule:
     order_dimensions(program, axes, storage)
     separate_rows(program, axes, storage)
     Delays(program, axes, storage).run()
+    collect(program, axes, storage)
     assign_first(program, axes, storage)
     if threads == 1:
         clear_ahead(program, axes, storage)

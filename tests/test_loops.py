@@ -171,6 +171,21 @@ def test_operands_of_products_are_laid_out_and_not_copied():
     assert not copies
 
 
+def test_what_a_product_reads_transposed_is_written_in_order() -> None:
+    """Softmax by rows, read by columns: written along the columns it would need a cache line for every element."""
+    g = ga.Graph("columns")
+    x, w = g.input("x", ("n", "m")), g.input("w", ("n", 8))
+    weights = np.exp(x - x.max(axis=1, keepdims=True))
+    g.output("y", (weights / weights.sum(axis=1, keepdims=True)).T @ w)
+    plan = schedule(inline(g))
+    (call,) = [s for s in plan.program.statements if s.kind == "call"]
+    operand = next(o.var for o in call.inputs if o.var.role == "temporary")
+    assert call.params["turned"] == (True, False)
+    assert operand.order == (0, 1)
+    arrays = {"x": RANDOM.normal(size=(5, 6)), "w": RANDOM.normal(size=(5, 8))}
+    np.testing.assert_allclose(unjitted(g)(**arrays)["y"], interpret(g, **arrays)["y"], rtol=1e-13)
+
+
 FLOAT32_SUMS = {
     "one loop": lambda x: (x * x).sum(),
     "two loops": lambda x: (x[:1000, None] * x[None, 1000:3000]).sum(),

@@ -301,13 +301,15 @@ def _matrix(
 ) -> tuple[Var, bool]:
     """An operand as an array in the order batch, rows, columns; or batch, columns, rows, to be read transposed.
 
-    A temporary is laid out as the product wants it; a copy that was made for one product serves the next.
+    A temporary keeps its order where the product can read that, since the loop that makes it writes in it; else it is
+    laid out as the product wants it. A copy that was made for one product serves the next.
     """
     straight, turned = [*batch, *rows, *columns], [*batch, *columns, *rows]
     found = plain(view)
     if found is not None:
         var, positions = found
-        if not (var.fixed or var.kept or var.layout):
+        natural = [word[positions[d]] for d in range(len(positions))]
+        if natural not in (straight, turned) and not (var.fixed or var.kept or var.layout):
             var.layout = tuple(positions.index(word.index(c)) for c in straight)
         lying = [word[positions[d]] for d in var.order]
         if lying in (straight, turned):

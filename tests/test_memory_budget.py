@@ -19,6 +19,7 @@ from graphad.loops.schedule import schedule
 from graphad.plan.memory import simulate
 from passes.checkpoint import scheduled
 from passes.pipeline import run_pipeline
+from tests.memory import allocated
 
 LAYERS, ROWS, WIDTH = 12, 200, 16
 
@@ -64,6 +65,48 @@ def test_what_is_planned_is_what_is_taken(half: tuple[CompiledFunction, Compiled
     assert 0.98 * report.after.peak <= max(report.after.live) <= report.after.peak
     assert sum(v.cost * (v.runs - 1) for v in report.recomputed) == report.extra
     assert report.extra < 0.6 * report.flops
+
+
+def layers(x: Any, w: Any) -> Any:
+    """Two residual layers."""
+    for _ in range(2):
+        x = np.tanh(np.tanh(x @ w) @ w) + x
+    return x
+
+
+def steps(x: Any, w: Any) -> Any:
+    """A loop over steps of which each needs its own values for the reverse sweep."""
+    scale = w.sum()
+    return ga.scan(lambda c, _: (c + 0.01 * np.sin(c * scale), None), x, None, length=50)[0]
+
+
+TAKEN = {
+    "a network": ([layers, layers, layers], 0.5),
+    "a loop": ([steps], 0.3),
+    "both": ([layers, steps, layers], 0.5),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+@pytest.mark.parametrize("budgeted", [True, False])
+def test_as_many_bytes_are_allocated_as_planned(name: str, *, budgeted: bool) -> None:
+    """After a call with few rows everything but the memory is there; with many the block is a new one."""
+    parts, budget = TAKEN[name]
+    g = Graph("taken")
+    x, w = g.input("x", shape=("n", WIDTH), hint=10_000), g.input("w", shape=(WIDTH, WIDTH))
+    for part in parts:
+        x = part(x, w)
+    g.output("loss", (x * x).sum())
+    f = ga.value_and_grad(g, memory_budget=budget if budgeted else None)
+    draw = np.random.default_rng(6)
+    few, many = (draw.standard_normal((rows, WIDTH)) / 8 for rows in (3, 10_000))
+    matrix = draw.standard_normal((WIDTH, WIDTH)) / 8
+    _, gradient = f(few, matrix)
+    planned = f.scratch_bytes(n=10_000) + many.nbytes + gradient.w.nbytes
+    assert abs(allocated(lambda: f(many, matrix)) / planned - 1) < 0.02
+    assert planned > 3_000_000
+    if budgeted:
+        assert f.plan.memory.after.peak == planned <= budget * f.plan.memory.before.peak
 
 
 def test_the_model_predicts_the_code() -> None:

@@ -3,8 +3,8 @@
     for i: for j: e[i, j] = exp(x[i, j]); s[i] += e[i, j]                     s[i] might be an element of e: no vectors
     for i: p = 0;  for j: e[i, j] = exp(x[i, j]); p += e[i, j];  s[i] += p
 
-`split_accumulations` does the same before it is known what is stored, for sums to which several statements add. Those of
-one statement are looked at here: most of them live in registers anyway.
+`split_accumulations` does the same before it is known what is stored, for sums to which several statements add. Those
+of one statement are looked at here: most of them live in registers anyway.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from graphad.plan.sparse import plan_sparse
 from graphad.sparse.build import hessian_blocks, jacobian_blocks, sparse_function
 from graphad.sparse.function import SparseFunction
 from passes.base import Pass
-from passes.pipeline import DEFAULT, run_pipeline
+from passes.pipeline import DEFAULT, simplified
 
 
 def compile(
@@ -85,7 +85,7 @@ def grad(
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = pack_named("gradient", inputs, parts, alone=_alone(wrt))
-    derived, plan = planned_gradient(_simplified(graph, passes), inputs, output, with_value=False)
+    derived, plan = planned_gradient(simplified(graph, passes), inputs, output, with_value=False)
     return compile_graph(derived, packing, plan, passes, tier, threads, memory_budget)
 
 
@@ -111,7 +111,7 @@ def value_and_grad(
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     parts = [f"d{output}_d{n}" for n in inputs]
     packing = Record((output, pack_named("gradient", inputs, parts, alone=_alone(wrt))))
-    derived, plan = planned_gradient(_simplified(graph, passes), inputs, output, with_value=True)
+    derived, plan = planned_gradient(simplified(graph, passes), inputs, output, with_value=True)
     return compile_graph(derived, packing, plan, passes, tier, threads, memory_budget)
 
 
@@ -136,7 +136,7 @@ def jvp(
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
     values = pack_named("value", outputs, outputs, alone=_alone(of))
     tangents = pack_named("tangent", outputs, [fresh(graph, f"{n}_dot") for n in outputs], alone=_alone(of))
-    simple, reason = _simplified(graph, passes), "one tangent is pushed: one forward sweep"
+    simple, reason = simplified(graph, passes), "one tangent is pushed: one forward sweep"
     plan = uniform(f"jvp of {', '.join(outputs)}", "forward", reason, simple, inputs, outputs)
     return compile_graph(
         transform.jvp(simple, inputs, outputs), Record((values, tangents)), plan, passes, tier, threads
@@ -165,7 +165,7 @@ def vjp(
     inputs, outputs = select_inputs(graph, wrt), select_outputs(graph, of)
     values = pack_named("value", outputs, outputs, alone=_alone(of))
     gradients = pack_named("gradient", inputs, [fresh(graph, f"{n}_bar") for n in inputs], alone=_alone(wrt))
-    simple, reason = _simplified(graph, passes), "one cotangent is pulled: one reverse sweep"
+    simple, reason = simplified(graph, passes), "one cotangent is pulled: one reverse sweep"
     plan = uniform(f"vjp of {', '.join(outputs)}", "reverse", reason, simple, inputs, outputs)
     return compile_graph(
         transform.vjp(simple, inputs, outputs), Record((values, gradients)), plan, passes, tier, threads, memory_budget
@@ -251,7 +251,7 @@ def jacobian(
         raise ArgumentError(describe(f"`sparse` and `{other}` are both given", fix=f"`{other}` is for dense Jacobians"))
     if sparse and memory_budget is not None:
         raise ArgumentError(describe("`sparse` is given with `memory_budget`", fix="a budget is for dense Jacobians"))
-    simple = _simplified(graph, passes)
+    simple = simplified(graph, passes)
     rows = [pack_named("columns", inputs, [f"d{output}_d{n}" for n in inputs], alone=_alone(wrt)) for output in outputs]
     packing = pack_named("jacobian", outputs, rows, alone=_alone(of))
     if sparse is not False and batch is None and not force and memory_budget is None:
@@ -313,16 +313,16 @@ def hessian(
     rows: list[Packing] = [
         pack_named("row", inputs, [f"d2{output}_d{a}_d{b}" for b in inputs], alone=_alone(wrt)) for a in inputs
     ]
-    simple = _simplified(graph, passes)
+    simple = simplified(graph, passes)
     packing = pack_named("hessian", inputs, rows, alone=_alone(wrt))
     if sparse is not False and (sparse or mode is None):
-        gradient = _simplified(transform.grad(simple, inputs, output), passes)
+        gradient = simplified(transform.grad(simple, inputs, output), passes)
         blocks = hessian_blocks(gradient, inputs, output)
         symmetric = [f"d2{output}_d{n}_d{n}" for n in inputs]
         outcome = plan_sparse(gradient, blocks, f"{graph.name}_hessian", sparse, symmetric=symmetric)
         if outcome.method is not None:
             return sparse_function(gradient, outcome.method, outcome.decisions, packing, passes, tier, threads)
-    derived, plan = planned_hessian(simple, inputs, output, lambda g: _simplified(g, passes), mode)
+    derived, plan = planned_hessian(simple, inputs, output, lambda g: simplified(g, passes), mode)
     return compile_graph(derived, packing, plan, passes, tier, threads)
 
 
@@ -362,9 +362,9 @@ def hvp(
     """
     inputs, output = select_inputs(graph, wrt), scalar_output(graph, of)
     lead = None if vectors is None else as_shape((vectors,))[0]
-    simple, alone = _simplified(graph, passes), _alone(wrt)
+    simple, alone = simplified(graph, passes), _alone(wrt)
     derived, plan = planned_hvp(
-        simple, inputs, output, lambda g: _simplified(g, passes),
+        simple, inputs, output, lambda g: simplified(g, passes),
         mode=mode, vectors=lead, value=value, gradient=gradient,
     )  # fmt: skip
     product = pack_named("product", inputs, [f"Hv_{n}" for n in inputs], alone=alone)
@@ -372,11 +372,6 @@ def hvp(
     parts = [part for part, wanted in ((output, value), (slopes, gradient)) if wanted]
     packing = Record((*parts, product)) if parts else product
     return compile_graph(derived, packing, plan, passes, tier, threads, memory_budget)
-
-
-def _simplified(graph: Graph, passes: Sequence[Pass]) -> Graph:
-    """The graph after the passes: what is simplified before it is differentiated is not differentiated at all."""
-    return run_pipeline(graph.freeze(), passes)[0].freeze()
 
 
 def _patience(tier: Tier) -> float:

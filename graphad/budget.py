@@ -30,7 +30,7 @@ from passes.checkpoint import Checkpoint, scheduled
 from passes.checkpoints import Checkpoints, extents_of, inside_decided
 from passes.executable import executable
 from passes.inline import inline
-from passes.pipeline import DEFAULT, checkpoints_of, run_pipeline
+from passes.pipeline import DEFAULT, checkpoints_of, run_pipeline, simplified
 
 ROUNDS = 6  # plans of which the loops are decided
 CLOSE = 0.97  # of the budget: nearer is not tried
@@ -334,7 +334,7 @@ def plan_memory(
     """
     hinted = graph.copy()
     hinted.hints.update(sizes or {})
-    simple = run_pipeline(hinted.freeze(), DEFAULT)[0].freeze()
+    simple = simplified(hinted)
     settings = Settings(transform.value_and_grad(simple, wrt, of), DEFAULT, bytes_per_element)
     default = settings.default
     whole = default.fitting.planner.relaxed.peak

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from graphad.ir.graph import Graph
 
@@ -17,6 +18,9 @@ class Pass(ABC):
     >>> DeadCode().name, DeadCode()
     ('dead', DeadCode())
     """
+
+    final: ClassVar[bool] = False
+    """Whether what the pass makes is not differentiated any more."""
 
     @property
     def name(self) -> str:

@@ -57,7 +57,7 @@ class Slots:
     @property
     def mergeable(self) -> bool:
         """Whether the node is a loop and no sweep."""
-        return self.op in ("scan", "while_loop")
+        return self.op in ("scan", "while_loop", "unwind")
 
     @property
     def carries(self) -> int:
@@ -149,6 +149,8 @@ class Slots:
         live |= {place for k in results if (place := self.fed_back(k)) is not None}
         if "test" in self.params:
             live |= needs_of(self.params["test"])[0]
+        if self.op == "unwind":
+            live.add(self.carries)  # a tape tells the number of steps
         if self.is_sweep:
             live |= set(range(self.carries)).union(*needs_of(self.params["body"])) | self.differentiated(results)
         return live

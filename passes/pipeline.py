@@ -26,6 +26,7 @@ from passes.mirror import Mirror
 from passes.roll import Roll
 from passes.shift import Shift
 from passes.simplify import Simplify
+from passes.tapes import Tapes
 
 # Twice: merged nodes let more patterns match, and folded constants more nodes merge.
 DEFAULT: tuple[Pass, ...] = (
@@ -44,6 +45,7 @@ DEFAULT: tuple[Pass, ...] = (
     CommonSubexpressions(),
     LoopParts(),
     Checkpoints(),
+    Tapes(),
     FuseLoops(),
     CommonSubexpressions(),
     LoopParts(),
@@ -105,6 +107,11 @@ def run_pipeline(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> tuple[Graph,
         )
         graph, flops = after, new_flops
     return graph, statistics
+
+
+def simplified(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> Graph:
+    """The frozen graph after the passes, as it is before it is differentiated: without those that come last."""
+    return run_pipeline(graph.freeze(), [one for one in passes if not one.final])[0].freeze()
 
 
 def sweeps_of(graph: Graph, passes: Sequence[Pass]) -> tuple[Decision, ...]:

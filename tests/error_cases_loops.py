@@ -154,6 +154,17 @@ def odd_progress() -> object:
 
 
 @case(
+    LOOPS, "An optimized sweep of a `while_loop`, differentiated", ga.DifferentiationError,
+    "differentiate the graph from which it was made.",
+)  # fmt: skip
+def unwound_again() -> object:
+    """What a loop has left on its tape belongs to one sweep."""
+    g, x = small()
+    g.output("y", ga.while_loop(lambda s: s.sum() < 1.0, lambda s: s * s + x, x).sum())
+    return ga.vjp(ga.grad(g, tier="interpreted").optimized, tier="interpreted")
+
+
+@case(
     LOOPS, "The Jacobian of a `while_loop` by reverse mode, differentiated", ga.DifferentiationError,
     "differentiate first, then take the Jacobian.",
 )  # fmt: skip

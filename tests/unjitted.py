@@ -17,6 +17,7 @@ import scipy.special as sc
 from graphad.emit import sweeps
 from graphad.emit.source import Generated, generate
 from graphad.ir.graph import Graph
+from passes.executable import executable
 from passes.inline import inline
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -57,7 +58,10 @@ class _Numpy:
 
 
 class _Scratch:
-    """The scratch block of one call: real addresses, so that arrays share it as in compiled code; never zero."""
+    """The memory of one call: real addresses, so that arrays share a block as in compiled code; never zero."""
+
+    def __init__(self) -> None:
+        self.tapes: dict[int, np.ndarray] = {}
 
     def borrow(self, count: int) -> int:
         self.block = np.full(count + 128, 77, np.uint8)
@@ -70,18 +74,26 @@ class _Scratch:
         """A longer tape; none has been kept, and what it holds comes from the shorter one."""
         longer = np.full(sweeps.BEFORE + room, 77, np.uint8)
         if tape:
-            assert used <= self.tape.size - sweeps.BEFORE
-            end = sweeps.BEFORE + used
-            longer[sweeps.BEFORE : end] = self.tape[sweeps.BEFORE : end]
-        self.tape = longer
-        return longer.ctypes.data
+            shorter, end = self.tapes.pop(tape), sweeps.BEFORE + used
+            assert end <= shorter.size
+            longer[sweeps.BEFORE : end] = shorter[sweeps.BEFORE : end]
+        self.tapes[longer.ctypes.data] = longer
+        return int(longer.ctypes.data)
+
+    def room(self, tape: int) -> int:
+        return self.tapes[tape].size - sweeps.BEFORE if tape else 0
+
+    def keep(self, tape: int) -> None:
+        """A tape that is kept must be in use no more."""
+        if tape:
+            del self.tapes[tape]
 
     def array(self, address: int, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
         count = math.prod(shape) * np.dtype(dtype).itemsize
-        blocks = [b for b in (getattr(self, "block", None), getattr(self, "tape", None)) if b is not None]
+        blocks = [*([self.block] if hasattr(self, "block") else []), *self.tapes.values()]
         inside = [0 <= address - b.ctypes.data <= address - b.ctypes.data + count <= b.size for b in blocks]
         assert any(inside), "outside the block"
-        memory = (ctypes.c_char * count).from_address(address)
+        memory = (ctypes.c_char * count).from_address(int(address))
         return np.frombuffer(memory, dtype).reshape(shape) if count else np.empty(shape, dtype)
 
 
@@ -97,9 +109,9 @@ def namespace() -> dict[str, Any]:
     scratch = _Scratch()
     known.update(_borrow=scratch.borrow, _give_back=scratch.give_back, _array=scratch.array, _fill=np.ndarray.fill)
     known.update(_in_blocks=_in_blocks, _matrix_product=_matrix_product)
+    known["__tapes__"] = scratch.tapes
     known.update(_stretch=sweeps._stretch.py_func, _longer=scratch.longer)
-    known.update(_tape=lambda: 0, _keep_tape=lambda tape: None)
-    known.update(_room=lambda tape: scratch.tape.size - sweeps.BEFORE if tape else 0)
+    known.update(_tape=lambda: 0, _keep_tape=scratch.keep, _room=scratch.room)
     known.update(_plus=lambda total, term: total + term, _times=lambda total, term: total * term)
     for name, function in FUNCTIONS.items():
         known.update({name: function, f"{name}_f32": function, f"{name}_int": function})
@@ -114,7 +126,7 @@ def _in_blocks(body: Callable[..., None], count: int, length: int, shared: tuple
 
 def unjitted(graph: Graph, threads: int = 1) -> Callable[..., dict[str, np.ndarray]]:
     """The generated function of a graph as Python: takes the inputs by name, answers the outputs by name."""
-    generated = generate(inline(graph), threads)
+    generated = generate(executable(inline(graph)), threads)
     known = namespace()
     known["__source__"] = _own_text(generated)
     exec(known["__source__"], known)
@@ -128,6 +140,7 @@ def unjitted(graph: Graph, threads: int = 1) -> Callable[..., dict[str, np.ndarr
             arguments.append(array[()] if kind.shape == () else array)
         with np.errstate(all="ignore"):
             results = function(*arguments)
+        assert not known["__tapes__"], "a tape is lost"
         results = results if len(graph.outputs) > 1 else (results,)
         types = [graph.nodes[i].type for i in graph.outputs.values()]
         return {

@@ -1,4 +1,7 @@
-"""A sweep as two plain loops: one runs forward and stacks what the other, which runs backwards, reads."""
+"""A sweep as two plain loops: one runs forward and stores what the other, which runs backwards, reads.
+
+Of a scan the first loop stacks it; a `while_loop` puts it on tapes, since nobody knows how many steps there will be.
+"""
 
 from __future__ import annotations
 
@@ -65,6 +68,28 @@ def expanded(new: Graph, node: Node, args: tuple[int, ...], stored: Sequence[int
     return result, places | {first + inner + k: first + k for k in range(last)}
 
 
+def unwound(new: Graph, node: Node, args: tuple[int, ...], stored: Sequence[int]) -> int:
+    """Add a loop that records and one that unwinds its tapes: the latter, whose results are those of the sweep.
+
+    Arguments:
+        node: a `while_adjoint`; `args` are its operands in the open graph `new`.
+        stored: nodes of the adjoint body that the first loop makes, at least one: it tells the number of steps.
+    """
+    params = dict(node.params)
+    count, carries = len(params["body"].inputs), params["carries"]
+    progress = params.get("progress")
+    body = _forward_body(params["body"], params["adjoint"], carries, stored)
+    recording = {"body": body, "carries": carries, "test": params["test"], **parameter(progress)}
+    loop = new.add("while_loop", args[:count], tuple(sorted(recording.items())), node.region)
+    tapes = [new.add("item", (loop,), (("index", carries + k),)) for k in range(len(stored))]
+    back = {
+        "body": _reverse_body(node, stored), "carries": len(args) - count, "xs": len(tapes),
+        **parameter(backwards(progress)),
+    }  # fmt: skip
+    operands = (*args[count:], *tapes, *args[carries:count])
+    return new.add("unwind", operands, tuple(sorted(back.items())), node.region)
+
+
 def _scan(params: Mapping[str, Any], body: Graph, carries: int, xs: int) -> Frozen:
     loop = {"body": body, "carries": carries, "xs": xs, "length": params["length"], "reverse": params["reverse"]}
     return tuple(sorted({**loop, "checkpoint": None, **parameter(params.get("progress"))}.items()))
@@ -88,8 +113,9 @@ def _reverse_body(node: Node, stored: Sequence[int]) -> Graph:
     """The adjoint step, which reads what is stored."""
     adjoint: Graph = node.param("adjoint")
     named = list(adjoint.inputs.items())
-    count, carries, xs = len(node.param("body").inputs), node.param("carries"), node.param("xs")
-    first, last = len(node.param("wrt_carries")), len(node.param("wrt_constants"))
+    params = dict(node.params)
+    count, carries, xs = len(params["body"].inputs), params["carries"], params.get("xs", 0)
+    first, last = len(params["wrt_carries"]), len(params["wrt_constants"])
     end = len(named) - last
     new = Graph(adjoint.name)
     moved: dict[int, int] = {}
@@ -106,7 +132,7 @@ def _reverse_body(node: Node, stored: Sequence[int]) -> Graph:
     take(named[carries + xs : count])
     outputs = list(adjoint.outputs.items())
     copy_nodes(adjoint, new, moved, [node_id for _, node_id in outputs])
-    inner = len(node.param("wrt_xs"))
+    inner = len(params.get("wrt_xs", ()))
     for name, node_id in (*outputs[:first], *outputs[first + inner :], *outputs[first : first + inner]):
         new.output(name, Variable(new, moved[node_id]))
     return new.freeze()

@@ -145,4 +145,5 @@ RULES: dict[str, Callable[[Params], Masks]] = {
     "cond": _cond,
     "scan_adjoint": _sweep,
     "while_adjoint": _sweep,
+    "unwind": _loop,
 }

@@ -15,7 +15,7 @@ from graphad.ir.bodies import bodies
 from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import lookup
 from graphad.ir.sizes import Extent
-from graphad.ir.types import Shape, TensorType, TupleType
+from graphad.ir.types import Shape, TapeType, TensorType, TupleType
 
 TYPICAL = 1000  # the value of a named size without a hint
 
@@ -23,7 +23,7 @@ TYPICAL = 1000  # the value of a named size without a hint
 VIEWS = frozenset(
     ("input", "const", "placeholder", "iota", "size_of", "reshape", "transpose", "broadcast_to", "slice", "item")
 ) | {"stop_gradient"}
-REPEATED = frozenset({"scan", "while_loop", "cond", "scan_adjoint", "while_adjoint"})
+REPEATED = frozenset({"scan", "while_loop", "cond", "scan_adjoint", "while_adjoint", "unwind"})
 STEPS = 100  # of a loop that runs until a test fails
 REDUCTIONS = frozenset({"sum", "prod", "max", "min", "any", "all", "argmax", "argmin"})
 
@@ -129,7 +129,7 @@ def _at(kind: TensorType, bound: Mapping[str, int], shapes: dict[Shape, Shape]) 
     shape = shapes.get(kind.shape)
     if shape is None:
         shape = shapes[kind.shape] = tuple([sizes.evaluate(e, bound) for e in kind.shape])
-    return TensorType(kind.dtype, shape)
+    return TapeType(TensorType(kind.dtype, shape)) if isinstance(kind, TapeType) else TensorType(kind.dtype, shape)
 
 
 def _flops(node: Node, types: tuple[TensorType, ...]) -> Extent:

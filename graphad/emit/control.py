@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from graphad.emit import sweeps
-from graphad.ir.sizes import product
+from graphad.emit import sweeps, tapes
 from graphad.loops.control import Branch, Carried, Scan, Sweep, Unwind, While
 from graphad.loops.ir import State, Statement, Var
 from graphad.loops.place import Storage
-from graphad.loops.scratch import ITEM_SIZES
-from graphad.ops.listening import Progress, backwards
+from graphad.ops.listening import Progress
 
 if TYPE_CHECKING:
     from graphad.emit.lines import Lines
@@ -26,7 +24,7 @@ INDENT = "    "
 def lines(around: Lines, statement: Statement) -> Iterator[str]:
     """The lines of one loop or branch."""
     loop = statement.params["loop"]
-    return Text(around, around.inner[statement]).of(loop)
+    return Text(around, statement).of(loop)
 
 
 def indented(found: Iterable[str]) -> Iterator[str]:
@@ -39,15 +37,16 @@ class Text:
 
     Arguments:
         around: the program in which it stands.
-        bodies: the programs inside.
+        statement: the loop or branch; `bodies` are the programs inside.
     """
 
-    def __init__(self, around: Lines, bodies: Sequence[Lines]) -> None:
-        self.around, self.bodies = around, bodies
+    def __init__(self, around: Lines, statement: Statement) -> None:
+        self.around, self.statement = around, statement
+        self.bodies: Sequence[Lines] = around.inner[statement]
         self.printer = around.printer
         self.depth = around.depth + 1
         self.states: dict[Var, tuple[Lines, State]] = {
-            state.now: (body, state) for body in bodies for state in body.program.states
+            state.now: (body, state) for body in self.bodies for state in body.program.states
         }
 
     def of(self, loop: Scan | While | Branch | Sweep | Unwind) -> Iterator[str]:
@@ -84,17 +83,26 @@ class Text:
     def while_loop(self, loop: While) -> Iterator[str]:
         """Steps as long as the test holds."""
         test, body = self.bodies
-        counted, trips = self._swapped(loop.carried) or loop.progress is not None, self.word("trips")
+        tape, trips = loop.tape, self.word("trips")
+        counted = self._swapped(loop.carried) or loop.progress is not None or tape is not None
         yield from self.begin(loop.carried)
         if counted:
             yield f"{trips} = 0"
+        if tape is not None:
+            yield from tapes.begin(self, tape)
         yield "while True:"
         yield from indented(self._test(test, loop.holds))
+        if tape is not None:
+            yield from indented(tapes.lengthen(self, tape))
         yield from indented(self.step(body, loop.carried))
+        if tape is not None:
+            yield from indented(tapes.scalars(self, tape, trips, store=True))
         if counted:
             yield f"{INDENT}{trips} += 1"
         yield from _told(loop.progress, trips, UNKNOWN)
         yield from _told_last(loop.progress, trips, UNKNOWN)
+        if tape is not None:
+            yield from tapes.end(self, tape)
         yield from self.end(loop.carried, f"{trips} % 2 == 1")
 
     def branch(self, loop: Branch) -> Iterator[str]:
@@ -140,45 +148,18 @@ class Text:
         yield from self.end(loop.carried, _odd(length))
 
     def unwind(self, loop: Unwind) -> Iterator[str]:
-        """All states on a tape that grows, then backwards along it."""
-        test, body, adjoint = self.bodies
-        trips, trip, tape, room, record = map(self.word, ("trips", "trip", "tape", "room", "record"))
-        lengths = [self.printer.extent(product(c.memory.shape) * ITEM_SIZES[c.memory.dtype]) for c in loop.primal]
-        yield from self.begin(loop.primal)
+        """Along a tape backwards."""
+        trips, trip = self.word("trips"), self.word("trip")
         yield from self.begin(loop.carried)
-        yield f"{record} = {' + '.join(f'({length} + 7 & -8)' for length in lengths) or '0'}"
-        yield f"{tape} = _tape()"
-        yield f"{room} = _room({tape})"
-        yield f"{trips} = 0"
-        yield "while True:"
-        yield from indented(self._test(test, loop.holds))
-        yield f"{INDENT}if ({trips} + 1) * {record} > {room}:"
-        yield f"{INDENT * 2}{tape} = _longer({tape}, {trips} * {record}, 2 * ({trips} + {sweeps.FEW_TRIPS}) * {record})"
-        yield f"{INDENT * 2}{room} = _room({tape})"
-        yield from indented(self._on_tape(loop, lengths, f"{trips} * {record}", store=True))
-        yield from indented(self.step(body, loop.primal))
-        yield f"{INDENT}{trips} += 1"
-        yield from _told(loop.progress, trips, UNKNOWN)
-        yield from _told_last(loop.progress, trips, UNKNOWN)
-        back = backwards(loop.progress)
+        yield from tapes.found(self, loop.tape)
         yield f"for {trip} in range({_backwards(trips)}):"
-        yield from indented(self._on_tape(loop, lengths, f"{trip} * {record}", store=False))
-        yield from indented(_some(self.step(adjoint, loop.carried)))
-        yield from _told(back, f"{trips} - {trip}", trips)
-        yield from _told_last(back, trips, trips)
-        yield f"_keep_tape({tape})"
+        yield from indented(tapes.arrays(self, loop.tape, trip))
+        yield from indented(tapes.scalars(self, loop.tape, trip, store=False))
+        yield from indented(_some(self.step(self.bodies[0], loop.carried)))
+        yield from _told(loop.progress, f"{trips} - {trip}", trips)
+        yield from _told_last(loop.progress, trips, trips)
+        yield from tapes.released(self, loop.tape)
         yield from self.end(loop.carried, f"{trips} % 2 == 1")
-
-    def _on_tape(self, loop: Unwind, lengths: Sequence[str], start: str, *, store: bool) -> Iterator[str]:
-        """Store all states on the tape, or load them."""
-        place = f"{self.word('tape')} + {sweeps.BEFORE} + {start}"
-        for one, length in zip(loop.primal, lengths, strict=True):
-            name = self.word(f"{self.printer.name(one.now)}_kept")
-            shape = ", ".join(map(self.printer.extent, one.memory.shape)) or "1"
-            dtype = "bool_" if one.memory.dtype == "bool" else one.memory.dtype
-            yield f"{name} = _array({place}, np.{dtype}, ({shape},))"
-            yield from self._transfer(one.now, name, "" if one.memory.shape else "0", store=store)
-            place += f" + ({length} + 7 & -8)"
 
     # ------------------------------------------------------------------ parts
 

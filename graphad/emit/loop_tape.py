@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -73,37 +73,32 @@ def _until_told(progress: Progress | None, done: int) -> int:
 
 
 class WhileTape(LoopTape):
-    """A `while_loop`; its states before each step can be recorded."""
+    """A `while_loop`; what its steps answer behind the carries is stacked."""
 
-    def __init__(
-        self, test: Graph, body: Graph, carries: int, progress: Progress | None = None, recorded: bool = False
-    ) -> None:
+    def __init__(self, test: Graph, body: Graph, carries: int, progress: Progress | None = None) -> None:
         super().__init__()
         self.carries, self.progress = carries, progress
-        program, self.kinds = self.program, input_types(body)
+        program, self.kinds, results = self.program, input_types(body), output_types(body)
         self.inputs = program.inputs(self.kinds)
         program.unroller.test(program.unroller.run(test, self.inputs)[0])
         answer = program.unroller.run(body, self.inputs)
-        back = program.carried(answer, self.inputs[:carries])
-        states = self.inputs[:carries] if recorded else []
-        self.chunk = steps_at_once(sum(ids.size for ids in states))
-        self.states = program.placed(program.stream(states, self.kinds[: len(states)], self.chunk))
-        self.section = Section(program.unroller.code(), moves([], self.states), moves([], [], back))
+        back = program.carried(answer[:carries], self.inputs[:carries])
+        self.chunk = steps_at_once(sum(ids.size for ids in answer[carries:]))
+        self.writes = program.placed(program.stream(answer[carries:], results[carries:], self.chunk))
+        self.section = Section(program.unroller.code(), moves([], []), moves([], self.writes, back))
         self._finish()
 
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         """Chunk by chunk, until the test fails."""
-        return self.run(arrays, lambda memory, steps: None)
-
-    def run(self, arrays: Sequence[Any], record: Callable[[Memory, int], None]) -> tuple[Any, ...]:
-        """The final state; `record` is called after each chunk with the number of its steps."""
         memory = self._memory()
         memory.fill(range(len(arrays)), self.inputs, self.kinds, arrays)
+        found: list[list[Array]] = [[] for _ in self.writes]
         trips = 0
         while True:
             rounds = min(self.chunk, _until_told(self.progress, trips))
             done = self._run(memory, self.section, 0, 1, rounds)
-            record(memory, done)
+            for stream, chunks in zip(self.writes, found, strict=True):
+                chunks.append(memory.rows(stream, done).astype(stream.kind.dtype))
             trips += done
             if done < rounds:
                 break
@@ -111,74 +106,42 @@ class WhileTape(LoopTape):
         loop_done(self.progress, trips)
         state = [memory.get(ids, kind) for ids, kind in zip(self.inputs[: self.carries], self.kinds, strict=False)]
         self._done(memory)
-        return tuple(state)
+        pairs = zip(self.writes, found, strict=True)
+        return (*state, *[np.concatenate(chunks).reshape((trips, *shape_of(s.kind))) for s, chunks in pairs])
 
 
-class Chunk(NamedTuple):
-    """The states before some steps, for each carry a row for each step."""
+class UnwindTape(LoopTape):
+    """An `unwind`: from the last of what a `while_loop` has stacked to the first."""
 
-    steps: int
-    rows: list[Array]
-
-
-class WhileAdjointTape:
-    """A `while_adjoint`: forward with every state on a tape, then back along it."""
-
-    def __init__(
-        self, test: Graph, body: Graph, adjoint: Graph, carries: int, wrt_carries: tuple[int, ...],
-        wrt_constants: tuple[int, ...], progress: Progress | None = None,
-    ) -> None:  # fmt: skip
-        self.forward = WhileTape(test, body, carries, progress, recorded=True)
-        self.carries, self.progress = carries, progress
-        self.back = _AdjointSteps(adjoint, carries, len(body.inputs), self.forward.chunk)
-
-    @property
-    def level(self) -> int:
-        """The kernel that it needs."""
-        return max(self.forward.level, self.back.level)
-
-    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
-        """Both ways."""
-        chunks: list[Chunk] = []
-
-        def record(memory: Memory, steps: int) -> None:
-            chunks.append(Chunk(steps, [memory.rows(stream, steps).copy() for stream in self.forward.states]))
-
-        self.forward.run(arrays[: len(self.forward.inputs)], record)
-        return self.back.run(arrays, chunks, self.progress)
-
-
-class _AdjointSteps(LoopTape):
-    """The adjoint steps of a `while_loop` from its recorded states."""
-
-    def __init__(self, adjoint: Graph, carries: int, count: int, chunk: int) -> None:
+    def __init__(self, body: Graph, carries: int, xs: int, progress: Progress | None = None) -> None:
         super().__init__()
-        self.carries, self.first = carries, count
-        program, self.kinds = self.program, input_types(adjoint)
+        self.carries, self.xs, self.progress = carries, xs, progress
+        program, self.kinds = self.program, input_types(body)
         self.inputs = program.inputs(self.kinds)
-        answer = program.unroller.run(adjoint, self.inputs)
-        back = program.carried(answer, self.inputs[count:])
-        self.states = program.placed(program.stream(self.inputs[:carries], self.kinds[:carries], chunk))
-        self.section = Section(program.unroller.code(), moves(self.states, []), moves([], [], back))
+        answer = program.unroller.run(body, self.inputs)
+        back = program.carried(answer, self.inputs[:carries])
+        elements = slice(carries, carries + xs)
+        self.chunk = steps_at_once(sum(ids.size for ids in self.inputs[elements]))
+        self.reads = program.placed(program.stream(self.inputs[elements], self.kinds[elements], self.chunk))
+        self.section = Section(program.unroller.code(), moves(self.reads, []), moves([], [], back))
         self._finish()
 
-    def run(self, arrays: Sequence[Any], chunks: list[Chunk], progress: Progress | None) -> tuple[Any, ...]:
-        """The cotangents after all steps."""
-        memory, total, done = self._memory(), sum(chunk.steps for chunk in chunks), 0
-        memory.fill(range(self.carries, len(arrays)), self.inputs, self.kinds, arrays)
-        while chunks:
-            left, rows = chunks.pop()
-            for stream, states in zip(self.states, rows, strict=True):
-                memory.rows(stream, left)[...] = states
-            while left:
-                steps = min(left, _until_told(progress, done))
-                self._run(memory, self.section, left - 1, -1, steps)
-                left, done = left - steps, done + steps
-                step_done(backwards(progress), done, total)
-        pairs = zip(self.inputs[self.first :], self.kinds[self.first :], strict=True)
-        results = tuple([memory.get(ids, kind) for ids, kind in pairs])
+    def __call__(self, *arrays: Any) -> tuple[Any, ...]:
+        """Chunk by chunk."""
+        carries, end = self.carries, self.carries + self.xs
+        memory, total, done = self._memory(), len(arrays[carries]), 0
+        memory.fill([*range(carries), *range(end, len(arrays))], self.inputs, self.kinds, arrays)
+        while done < total:
+            rows = min(self.chunk, total - done, _until_told(self.progress, done))
+            first = total - done - rows
+            for stream, x in zip(self.reads, arrays[carries:end], strict=True):
+                memory.rows(stream, rows)[...] = x[first : first + rows].reshape(rows, stream.ids.size)
+            self._run(memory, self.section, rows - 1, -1, rows)
+            done += rows
+            step_done(self.progress, done, total)
+        state = [memory.get(ids, kind) for ids, kind in zip(self.inputs[:carries], self.kinds, strict=False)]
         self._done(memory)
-        return results
+        return tuple(state)
 
 
 class ScanAdjointTape(LoopTape):
@@ -270,6 +233,6 @@ class ScanAdjointTape(LoopTape):
 
 
 TAPES: Mapping[str, Callable[..., Any]] = {
-    "scan": ScanTape, "while_loop": WhileTape, "scan_adjoint": ScanAdjointTape, "while_adjoint": WhileAdjointTape,
+    "scan": ScanTape, "while_loop": WhileTape, "scan_adjoint": ScanAdjointTape, "unwind": UnwindTape,
 }  # fmt: skip
 """What prepares a loop, by operation, from the operation's parameters."""

@@ -105,11 +105,13 @@ class Writer:
         parallel = any(isinstance(nest, Parallel) for nest in plan.nests)
         filled = any(one.storage[var].is_array for one in plan.everywhere() for var in starting(one.program))
         filled |= any(plan.storage[v].is_array for n in plan.nests if isinstance(n, Parallel) for v, _ in n.totals)
-        backwards = called_for & {"scan_adjoint", "while_adjoint"}
+        loops = [s.params.get("loop") for s in self.statements]
+        taped = any(getattr(loop, "tape", None) for loop in loops)
         parts = (
-            (scratch, plan.slots or "while_adjoint" in called_for), (filling, filled), (blas, "dot" in called_for),
-            (sums, collected), (assembler, self.straight), (threads, parallel), (sweeps, backwards),
-            (reporting, any(getattr(s.params.get("loop"), "progress", None) for s in self.statements)),
+            (scratch, plan.slots), (filling, filled), (blas, "dot" in called_for),
+            (sums, collected), (assembler, self.straight), (threads, parallel),
+            (sweeps, taped or "scan_adjoint" in called_for),
+            (reporting, any(getattr(loop, "progress", None) for loop in loops)),
         )  # fmt: skip
         self.carried = [part for part, wanted in parts if wanted]
         self.globals = tuple(f"CONSTANT_{k}" for k in range(len(self.program.constants)))

@@ -11,7 +11,7 @@ from typing import Any
 
 from graphad.ir.graph import Frozen, Graph, Node
 from graphad.ir.sizes import Extent, Size
-from graphad.ir.types import TensorType, TupleType
+from graphad.ir.types import TapeType, TensorType, TupleType
 from graphad.ir.variable import Variable
 
 
@@ -91,6 +91,8 @@ def type_with_sizes(kind: TensorType, change: Callable[[Extent], Extent]) -> Ten
         return kind if all(new is old for new, old in zip(items, kind.items, strict=True)) else TupleType(items)
     if not any(isinstance(extent, Size) for extent in kind.shape):
         return kind
+    if isinstance(kind, TapeType):
+        return TapeType(type_with_sizes(kind.record, change))
     return TensorType(kind.dtype, tuple([_extent(extent, change) for extent in kind.shape]))
 
 

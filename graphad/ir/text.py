@@ -19,7 +19,7 @@ from graphad.ir.types import Requirement, TensorType
 from graphad.ir.values import Body, read_constant, read_params, read_type, write_constant, write_params
 
 HEAD = re.compile(r"graph (\w+)$")
-LINE = re.compile(r"(%\d+|[^\W\d]\w*): (\w+\[.*?\]|\(.*?\)) = (\w+)(.*)$")
+LINE = re.compile(r"(%\d+|[^\W\d]\w*): ([\w:]+\[.*?\]|\(.*?\)) = (\w+)(.*)$")
 OUTPUT = re.compile(r"output (\w+) = (%\d+|\w+)$")
 HINT = re.compile(r"hint (\w+) = (-?\d+)$")
 REQUIRE = re.compile(r"require (.+?) (==|<=) (.+?): (.+)$")

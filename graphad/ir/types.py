@@ -74,6 +74,40 @@ class TupleType(TensorType):
     __repr__ = __str__
 
 
+class TapeType(TensorType):
+    """A stack of values of one type, as many as a loop has had steps; only `unwind` reads it.
+
+    To a reader who asks only for a tensor it is one of them, without a derivative.
+
+    >>> tape = TapeType(TensorType("float64", (3,)))
+    >>> str(tape), tape.is_float, tape == tape.record
+    ('tape:float64[3]', False, False)
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, record: TensorType) -> TapeType:
+        return tuple.__new__(cls, (record.dtype, record.shape, "tape"))
+
+    @property
+    def record(self) -> TensorType:
+        """The type of one of the values."""
+        return TensorType(self.dtype, self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        """Tapes are made when all is differentiated."""
+        return False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (TapeType, (self.record,))
+
+    def __str__(self) -> str:
+        return f"tape:{self.record}"
+
+    __repr__ = __str__
+
+
 class Requirement(NamedTuple):
     """What the sizes of one call must satisfy: `left == right` (kind "equal") or `left <= right` (kind "within")."""
 

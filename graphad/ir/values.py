@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from graphad.errors import ShapeError, TextError, describe
 from graphad.ir.constant import Constant
 from graphad.ir.sizes import Size
-from graphad.ir.types import DTYPES, TensorType, TupleType
+from graphad.ir.types import DTYPES, TapeType, TensorType, TupleType
 
 INLINE = 32  # constants of more elements are written as base64
 
@@ -171,6 +171,8 @@ def read_type(text: str) -> TensorType:
     """
     if text.startswith("("):
         return _read_tuple_type(text)
+    if text.startswith("tape:"):
+        return TapeType(read_type(text.removeprefix("tape:")))
     dtype, _, rest = text.partition("[")
     try:
         extents = ast.parse(f"({rest.removesuffix(']')},)" if rest != "]" else "()", mode="eval").body
@@ -184,7 +186,7 @@ def read_type(text: str) -> TensorType:
 
 
 def _read_tuple_type(text: str) -> TupleType:
-    items = re.findall(r"\w+\[.*?\]", text)
+    items = re.findall(r"[\w:]+\[.*?\]", text)
     kind = TupleType(map(read_type, items))
     if str(kind) != text:
         raise TextError(f"can not read the type `{text}`")

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from graphad.ir.graph import Graph, Node
 from graphad.ir.sizes import Extent, Size
+from graphad.ir.types import TensorType
 from graphad.loops.axes import UNROLL_UP_TO
 from graphad.loops.ir import Access, Index, Program, State, Var, at
 from graphad.loops.lower import (
@@ -50,11 +51,25 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Tape:
+    """What a loop leaves of each step.
+
+    Arguments:
+        place: a variable that holds the tape's address and the number of its records.
+        values: what a record holds, one value behind the other: the variables of these in the body.
+    """
+
+    place: Var
+    values: tuple[Var, ...]
+
+
+@dataclass(frozen=True)
 class While:
-    """Two programs: the test, which sets `holds`, and the body."""
+    """Two programs: the test, which sets `holds`, and the body, of which the tape takes something."""
 
     carried: tuple[Carried, ...]
     holds: Var
+    tape: Tape | None
     progress: Progress | None = None
 
 
@@ -91,11 +106,10 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Unwind:
-    """The steps of a while loop backwards, from all its states; the programs are test, step and adjoint."""
+    """One body, run for each record of a tape, the last one first."""
 
-    primal: tuple[Carried, ...]
     carried: tuple[Carried, ...]
-    holds: Var
+    tape: Tape
     progress: Progress | None = None
 
 
@@ -130,18 +144,23 @@ def scan(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
 
 @pattern("while_loop")
 def while_loop(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
-    """A test and a body on the same carried values."""
+    """A test and a body on the same carried values; the tapes of all that it records lie beside each other."""
     body, carries = node.param("body"), node.param("carries")
+    kept = list(body.outputs.values())[carries:]
     views = [low.view(a) for a in node.args]
     states = _states(low, body, range(carries))
     operands = [*map(whole, states), *views[carries:]]
     test, holds = _test(low, node.param("test"), operands, states)
     inner = _body(low, body, operands, states)
-    _finish(low, inner, dict(enumerate(states)), {})
+    tape = _tape(low, [body.nodes[i].type for i in kept]) if kept else None
+    written = {carries + k: whole(var) for k, var in enumerate(tape.values if tape else ())}
+    _finish(low, inner, dict(enumerate(states)), written)
     settle(states, (test.program, inner.program))
     carried = _carried(low, states, views[:carries])
-    loop = While(carried, holds, _progress(node))
-    return _call(low, "while_loop", views[carries:], carried, [], [holds], (test.program, inner.program), loop)
+    loop, programs = While(carried, holds, tape, _progress(node)), (test.program, inner.program)
+    results = [tape.place] if tape else []
+    answer = _call(low, "while_loop", views[carries:], carried, results, [holds], programs, loop)
+    return (*answer[:carries], *answer[carries:] * len(kept))
 
 
 @pattern("cond")
@@ -208,27 +227,32 @@ def scan_adjoint(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
     return (*answer[:wrt_carries], *answer[wrt_carries + wrt_constants :], *sums)
 
 
-@pattern("while_adjoint")
-def while_adjoint(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
-    """The loop run again with its states on a tape, and the adjoint of its steps backwards."""
-    body, adjoint, carries = node.param("body"), node.param("adjoint"), node.param("carries")
-    wrt_carries, wrt_constants = len(node.param("wrt_carries")), len(node.param("wrt_constants"))
-    views = [low.view(a) for a in node.args]
-    bars = len(views) - wrt_carries - wrt_constants
-    primal = _states(low, body, range(carries))
-    operands = [*map(whole, primal), *views[carries:bars]]
-    test, holds = _test(low, node.param("test"), operands, primal)
-    first = _body(low, body, operands, primal)
-    _finish(low, first, dict(enumerate(primal)), {})
-    states = _states(low, adjoint, range(bars, len(views)))
-    second = _body(low, adjoint, [*operands, *map(whole, states)], [*primal, *states])
-    _finish(low, second, dict(enumerate(states)), {})
-    programs = (test.program, first.program, second.program)
-    settle(primal, programs)
-    again, carried = _carried(low, primal, views[:carries]), _carried(low, states, views[bars:])
-    memory = [*(c.memory for c in again), holds]
-    loop = Unwind(again, carried, holds, _progress(node))
-    return _call(low, "while_adjoint", views[carries:bars], carried, [], memory, programs, loop)
+@pattern("unwind")
+def unwind(low: Lowering, node_id: int, node: Node) -> tuple[View, ...]:
+    """One body, run once for each record that a loop has left."""
+    body, carries, xs = node.param("body"), node.param("carries"), node.param("xs")
+    views, taken = [low.view(a) for a in node.args], [low.graph.nodes[a] for a in node.args[carries : carries + xs]]
+    loop = low.graph.nodes[taken[0].args[0]]
+    first, results = loop.param("carries"), list(loop.param("body").outputs.values())
+    tape = _tape(low, [loop.param("body").nodes[i].type for i in results[first:]], views[carries])
+    states = _states(low, body, range(carries))
+    elements = [whole(tape.values[one.param("index") - first]) for one in taken]
+    inner = _body(low, body, [*map(whole, states), *elements, *views[carries + xs :]], states)
+    _finish(low, inner, dict(enumerate(states)), {})
+    carried = _carried(low, states, views[:carries])
+    told = Unwind(carried, tape, _progress(node))
+    return _call(low, "unwind", views[carries:], carried, [], [], (inner.program,), told)
+
+
+def _tape(low: Lowering, kinds: Sequence[TensorType], found: View | None = None) -> Tape:
+    """A tape for records of these types; with `found` the one that it is a view of."""
+    if found is None:
+        place = low.program.variable((2,), "int64", "records", whole=True)
+    else:
+        assert isinstance(found.operand, Access), "a tape has a place"
+        place = found.operand.var
+    values = [low.program.variable(kind.shape, kind.dtype, f"kept_{k}", whole=True) for k, kind in enumerate(kinds)]
+    return Tape(place, tuple(values))
 
 
 # ---------------------------------------------------------------------- bodies

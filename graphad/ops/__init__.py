@@ -19,6 +19,7 @@ from graphad.ops import (
     special,
     statistics,
     sweep,
+    unwind,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "special",
     "statistics",
     "sweep",
+    "unwind",
 ]

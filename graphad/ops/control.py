@@ -19,7 +19,7 @@ from graphad.ir.bodies import input_types, output_types
 from graphad.ir.graph import Graph
 from graphad.ir.operation import Bodies, Op, Params, Pattern, Projection, register
 from graphad.ir.sizes import Extent
-from graphad.ir.types import Requirement, TensorType, TupleType, never_equal
+from graphad.ir.types import Requirement, TapeType, TensorType, TupleType, never_equal
 from graphad.ir.variable import Variable
 from graphad.ops.extents import nonnegative
 from graphad.ops.listening import Progress, loop_done, step_done
@@ -186,7 +186,7 @@ def _while_type(types: Types, params: Params) -> TensorType:
     check_test(output_types(test))
     results = output_types(body)
     check_results("carry", results, input_types(body)[:carries])
-    return TupleType(results)
+    return TupleType(results[:carries] + tuple([TapeType(kind) for kind in results[carries:]]))
 
 
 def _while_requires(types: Types, params: Params) -> list[Requirement]:
@@ -198,15 +198,17 @@ def _while_requires(types: Types, params: Params) -> list[Requirement]:
 def while_value(
     *arrays: Any, test: Graph, body: Graph, carries: int, progress: Progress | None = None, run: Run | None = None
 ) -> tuple[Any, ...]:
-    """Step by step, as written."""
+    """Step by step, as written; what a step answers behind the carries is put on tapes, which are stacked arrays."""
     run = run or run_body
-    state, constants, trips = arrays[:carries], arrays[carries:], 0
+    state, constants = arrays[:carries], arrays[carries:]
+    records: list[Sequence[Any]] = []
     while run(test, (*state, *constants))[0]:
-        state = run(body, (*state, *constants))
-        trips += 1
-        step_done(progress, trips, None)
-    loop_done(progress, trips)
-    return tuple(state)
+        results = run(body, (*state, *constants))
+        state = results[:carries]
+        records.append(results[carries:])
+        step_done(progress, len(records), None)
+    loop_done(progress, len(records))
+    return (*state, *stack_rows(records, output_types(body)[carries:]))
 
 
 register(

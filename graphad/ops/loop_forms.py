@@ -277,7 +277,7 @@ def while_loop(
         progress: as in `scan`.
         graph: where the loop is made, if `init` is no variable.
 
-    Reverse mode keeps the state of every step, on a tape that grows as the loop runs.
+    Reverse mode keeps what it needs of every step on a tape that grows as the loop runs.
 
     >>> import graphad as ga
     >>> g = ga.Graph("root")

@@ -23,6 +23,7 @@ from graphad.plan.modes import Alternative, Decision
 from graphad.plan.tasks import state_bytes
 
 LIMIT = 1 << 30  # bytes, at the sizes' hints, up to which a sweep stores something for every step
+MORE = 4  # times the bytes of the state that a tape may take for each step
 DEAR = 8  # operations for each element of a result from which on it is better stored than computed again
 
 
@@ -68,6 +69,22 @@ def stored_nodes(node: Node, bound: Mapping[str, int], *, dear: bool = True) -> 
     banned = {i for i in inside if i in carries or _dear(adjoint, i, bound)}
     targets = _without_tuples(adjoint, wanted & moving)
     return tuple(sorted(_least_bytes(adjoint, inside, targets, banned, bound)))
+
+
+def recorded(node: Node, bound: Mapping[str, int]) -> tuple[str, tuple[int, ...]]:
+    """What a `while_adjoint` puts on tapes for each step: what "all" stores, or "carries", and the nodes.
+
+    Nobody knows for how many steps, so "all" may take a few times the bytes of the carries and no more. At least one
+    value is recorded, which tells the number of steps.
+    """
+    adjoint: Graph = node.param("adjoint")
+    carries = stored_carries(node)
+    if not carries:
+        own = list(adjoint.inputs.values())[: len(node.param("body").inputs)]
+        return "carries", (min(own, key=lambda i: sizes.evaluate(type_bytes(adjoint.nodes[i].type), bound)),)
+    stored = stored_nodes(node, bound)
+    fits = _bytes(node, stored, bound) <= MORE * _bytes(node, carries, bound)
+    return ("all", stored) if fits else ("carries", carries)
 
 
 def _least_bytes(
@@ -223,8 +240,9 @@ def sweep_decision(
     """
     name = f"sweep of `{node.param('body').name}`"
     if node.op == "while_adjoint":
-        reason = "the number of steps is not known before: every state on a tape that grows"
-        return Decision(name, "all carries", (), reason)
+        choice, kept = recorded(node, bound)
+        reason = f"on a tape that grows: {_stored(node, kept)} bytes for each step, of which nobody knows the number"
+        return Decision(name, choice, (), reason)
     chosen = budgeted or decided(node, bound, limit, sure)
     steps = sizes.evaluate(node.param("length"), bound)
     schedules = dict.fromkeys([("all",), ("carries",), chosen])

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.analysis.cost import VIEWS, letter_extents, node_flops, typical_sizes
+from graphad.analysis.cost import STEPS, VIEWS, letter_extents, node_flops, typical_sizes
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node
-from graphad.ir.types import TensorType, TupleType
+from graphad.ir.types import TapeType, TensorType, TupleType
 from graphad.ops.marks import SAVE
 from graphad.plan.memory import Problem, Task
 
@@ -23,7 +23,7 @@ CALL_FROM = 4096  # multiplications from which a product is a call of its own
 FASTER = 16  # operations of BLAS in the time of one in a loop over arrays
 NEARLY = 0.88  # of the most bytes that wait
 ALIASES = VIEWS | {"gather", "item"}
-LOOPS = frozenset({"scan", "while_loop", "cond", "scan_adjoint", "while_adjoint"})
+LOOPS = frozenset({"scan", "while_loop", "cond", "scan_adjoint", "while_adjoint", "unwind"})
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,8 @@ def value_bytes(kind: TensorType, bound: Mapping[str, int], bytes_per_element: i
     """The bytes of a value at given sizes; `bytes_per_element` as for `graph_tasks`."""
     if isinstance(kind, TupleType):
         return sum(value_bytes(item, bound, bytes_per_element) for item in kind.items)
+    if isinstance(kind, TapeType):
+        return STEPS * value_bytes(kind.record, bound, bytes_per_element)
     dtype = np.dtype(kind.dtype)
     width = bytes_per_element if bytes_per_element and dtype.kind == "f" else dtype.itemsize
     return sizes.evaluate(kind.elements, bound) * width

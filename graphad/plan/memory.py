@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 from graphad.errors import ArgumentError, describe
@@ -65,6 +66,12 @@ class Problem:
     def cost(self) -> int:
         """Of running every task once."""
         return sum(task.cost for task in self.tasks)
+
+    @cached_property
+    def price(self) -> float:
+        """The cost for each byte of the cheapest forward call; infinite where there is none."""
+        calls = [task.cost / task.bytes for task in self.tasks[: self.turn] if task.bytes and not task.fused]
+        return min(calls, default=math.inf)
 
 
 def chain(
@@ -121,15 +128,15 @@ def simulate(
     born: dict[int, int] = dict.fromkeys(before, 0)
     last: dict[int, int] = dict.fromkeys(before, -1)
     change = [0] * (len(steps) + 2)
-    nests = list(accumulate((not tasks[t].fused for t in steps), initial=0))
+    first, final = _loops([*(tasks[t].fused for t in steps), False])
 
     def close(task: int) -> None:
         start, end, one = born[task], last[task], tasks[task]
         free = one.fused and task not in before and task not in after
-        inside = free and nests[start] == nests[end] and tasks[steps[end]].fused
+        inside = free and final[start] == final[end]
         if end >= start and not inside and not one.kept:
-            change[start] += one.bytes
-            change[end + 1] -= one.bytes
+            change[first[start]] += one.bytes
+            change[final[end] + 1] -= one.bytes
 
     for number, step in enumerate(steps):
         task = tasks[step]
@@ -148,6 +155,18 @@ def simulate(
         close(task_id)
     live = tuple(accumulate(change[: len(steps)], initial=problem.held))[1:]
     return Simulation(max(live, default=problem.held), sum(tasks[t].cost for t in steps), live)
+
+
+def _loops(fused: Sequence[bool]) -> tuple[list[int], list[int]]:
+    """For each step the first and the last step that share its loop: fused neighbours do."""
+    first, final = list(range(len(fused))), list(range(len(fused)))
+    for number in range(1, len(fused)):
+        if fused[number] and fused[number - 1]:
+            first[number] = first[number - 1]
+    for number in reversed(range(len(fused) - 1)):
+        if fused[number] and fused[number + 1]:
+            final[number] = final[number + 1]
+    return first, final
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import numpy as np
 
 from graphad.plan.memory import Problem
 
-SECONDS = 5.0
+WORK = 300_000  # factors of all inequalities, times nodes of the search tree
+SECONDS = 120.0  # for which nothing waits: the work ends before, so that plans do not depend on what else runs
 FEASIBLE = 0.5  # of a decision between 0 and 1
 
 
@@ -30,14 +31,14 @@ class Row(NamedTuple):
 
 
 def optimal_steps(
-    problem: Problem, budget: int, *, below: float | None = None, seconds: float = SECONDS
+    problem: Problem, budget: int, *, below: float | None = None, work: int = WORK
 ) -> tuple[int, ...] | None:
-    """The cheapest steps that keep a budget, or the best found in the time; None where there are none.
+    """The cheapest steps that keep a budget, or the best found with some work; None where there are none.
 
     Arguments:
         budget: bytes live at once.
         below: only schedules that cost less than this are of interest.
-        seconds: after which the search ends.
+        work: after which the search ends: nodes of its tree, each counted as the factors of all inequalities.
 
     >>> from graphad.plan.memory import chain, simulate
     >>> problem = chain([1] * 4, [1] * 4, [1] * 4)
@@ -47,10 +48,13 @@ def optimal_steps(
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array
 
-    if seconds <= 0 or budget < problem.held or (below is not None and below <= 0):
+    if budget < problem.held or (below is not None and below <= 0):
         return None
     program = Program(problem, budget, below)
     entries = [(row, column, f) for row, r in enumerate(program.rows) for column, f in r.factors.items()]
+    nodes = work // len(entries)
+    if nodes < 1:
+        return None
     at_row, at_column, factors = zip(*entries, strict=True)
     shape = (len(program.rows), len(program.cost))
     matrix = csr_array((np.array(factors, np.float64), (np.array(at_row), np.array(at_column))), shape=shape)
@@ -59,7 +63,7 @@ def optimal_steps(
         integrality=np.array(program.whole),
         bounds=Bounds(np.array(program.low), np.array(program.high)),
         constraints=LinearConstraint(matrix, -np.inf, np.array([row.most for row in program.rows])),
-        options={"time_limit": seconds},
+        options={"node_limit": nodes, "time_limit": SECONDS},
     )
     return None if found.x is None else program.steps(found.x.tolist())
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from graphad.plan.checkpoints import ChainPlanner
+from graphad.plan.evictions import Evictions
 from graphad.plan.memory import MemoryPlan, Problem, simulate
-from graphad.plan.optimal import optimal_steps
+from graphad.plan.optimal import WORK, optimal_steps
 from graphad.plan.stages import Staged
 
 MARGIN = 1.25  # of the budget, in the model of a chain, which rounds sizes up
 SMALL = 20  # forward tasks up to which an integer program is worth its time
-PATIENCE = 1.0  # seconds for all integer programs of a problem
+LESS = 0.97  # of a peak: nearer to the least possible one is not looked for
+LARGEST = 800  # tasks up to which evictions are worth their time
 
 
 class Rematerialisation:
@@ -46,22 +47,39 @@ class Rematerialisation:
         if not any(task.mark == "recompute" for task in self.problem.tasks):
             return self.everything
         planner = self._chain(self.everything.peak + sum(task.bytes for task in self.problem.tasks))
-        found = self._made(planner.steps(planner.levels), "marks")
-        return self.everything if found is None else found
+        steps = planner.steps(planner.levels)
+        return self.everything if steps is None else self._made(steps, "marks")
 
     @cached_property
     def least(self) -> MemoryPlan:
         """The schedule with the smallest peak found, whatever it costs."""
         planner = self._chain(self.everything.peak)
         found = [self.everything, *self._found(planner, 0)]
-        return min(found, key=lambda p: (p.peak, p.extra))
+        best = min(found, key=lambda p: (p.peak, p.extra))
+        while (plan := self._evicted(int(LESS * best.peak))) is not None:
+            best = plan
+        return best
 
     def plan(self, budget: int) -> MemoryPlan | None:
         """The cheapest schedule found whose peak is within so many bytes; None where none was found."""
         if self.relaxed.peak <= budget:
             return self.relaxed
         found = [plan for plan in self._found(self._chain(budget), budget) if plan.peak <= budget]
+        evicted = self._evicted(budget)
+        found += [evicted] if evicted is not None else []
         return min(found, key=lambda p: (p.extra, p.peak)) if found else None
+
+    def _evicted(self, budget: int) -> MemoryPlan | None:
+        """The schedule that drops values when so many bytes are full."""
+        if len(self.problem.tasks) > LARGEST:
+            return None
+        steps = self.evictions.within(budget)
+        return None if steps is None else self._made(steps, "evictions")
+
+    @cached_property
+    def evictions(self) -> Evictions:
+        """Schedules that drop values when the memory is full."""
+        return Evictions(self.problem)
 
     def _chain(self, budget: int) -> ChainPlanner:
         """The checkpoints for every amount of memory up to a little more than a budget."""
@@ -76,7 +94,8 @@ class Rematerialisation:
         low, high = 0, planner.levels
         while low <= high:
             middle = (low + high) // 2
-            made = self._made(planner.steps(middle), "checkpoints along the chain")
+            steps = planner.steps(middle)
+            made = None if steps is None else self._made(steps, "checkpoints along the chain")
             if made is not None:
                 yield made
             if made is None or made.peak <= budget:
@@ -84,10 +103,8 @@ class Rematerialisation:
             else:
                 high = middle - 1
 
-    def _made(self, steps: Sequence[int] | None, method: str) -> MemoryPlan | None:
+    def _made(self, steps: Sequence[int], method: str) -> MemoryPlan:
         """A schedule with its measured peak and cost."""
-        if steps is None:
-            return None
         found = simulate(self.problem, steps)
         return MemoryPlan(tuple(steps), found.peak, found.cost, found.cost - self.problem.cost, method)
 
@@ -96,25 +113,23 @@ class Exact(Rematerialisation):
     """Schedules of a small problem: those of its base class, and where they cost less those of an integer program.
 
     Arguments:
-        seconds: for all integer programs together; what is found by then counts.
+        work: of each integer program, as for `optimal_steps`.
 
     >>> from graphad.plan.memory import chain
     >>> Exact(chain([1] * 6, [1] * 6, [1] * 6)).plan(4).method  # nothing is cheaper
     'checkpoints along the chain'
     """
 
-    def __init__(self, problem: Problem, seconds: float = PATIENCE) -> None:
+    def __init__(self, problem: Problem, work: int = WORK) -> None:
         super().__init__(problem)
-        self.seconds = seconds
+        self.work = work
 
     def plan(self, budget: int) -> MemoryPlan | None:
         """The cheapest schedule found whose peak is within so many bytes; None where none was found."""
         best = super().plan(budget)
-        if self.seconds <= 0 or (best is not None and best.extra <= 0):
+        if best is not None and best.extra <= 0:
             return best
-        begun = time.perf_counter()
-        below = None if best is None else best.cost
-        made = self._made(optimal_steps(self.problem, budget, below=below, seconds=self.seconds), "integer program")
-        self.seconds -= time.perf_counter() - begun
+        steps = optimal_steps(self.problem, budget, below=None if best is None else best.cost, work=self.work)
+        made = None if steps is None else self._made(steps, "integer program")
         better = made is not None and made.peak <= budget and (best is None or made.cost < best.cost)
         return made if better else best

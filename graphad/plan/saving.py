@@ -1,7 +1,8 @@
 """Which forward values to save and which to compute again: minimum cuts, and a knapsack over what is dear.
 
 With a set of tasks that must not run again, the least bytes to save are a minimum cut between these and what the
-backward tasks read. The dear tasks that run again are chosen by a knapsack: the most cost kept for the bytes.
+backward tasks read. The dear tasks that run again are chosen by a knapsack: the most cost kept for the bytes. A task is
+dear if it is a call, or if it costs as much for its bytes as the cheapest call does.
 
 Reference: H. He, min-cut recomputation (TorchInductor's partitioner) and its memory budget, 2023 and 2024.
 """
@@ -39,7 +40,7 @@ def savings(
     targets = [t for t in sorted(wanted) if t not in free]
     marked = {t for t in inside if problem.tasks[t].mark == "recompute"}
     forced = {t for t in inside if problem.tasks[t].mark == "save"}
-    dear = {t for t in inside if not problem.tasks[t].fused and t not in marked}
+    dear = {t for t in inside if t not in marked and _dear(problem, t)}
     cheap = minimum_cut(problem, inside, targets, dear | forced)
     found = [_saving(problem, frozenset(set(targets) - marked) | forced, inside, targets), cheap]
     candidates = [t for t in sorted(dear - forced) if t in cheap.saved or t in _needed(problem, inside, cheap)]
@@ -96,6 +97,11 @@ def closure(problem: Problem, wanted: Iterable[int], there: Collection[int], ins
             found.add(task)
             stack.extend(a for a in problem.tasks[task].args if a not in there)
     return found
+
+
+def _dear(problem: Problem, t: int) -> bool:
+    task = problem.tasks[t]
+    return not task.fused or task.cost >= problem.price * max(task.bytes, 1)
 
 
 def _needed(problem: Problem, inside: list[int], saving: Saving) -> set[int]:

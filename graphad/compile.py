@@ -34,7 +34,7 @@ from graphad.plan.tasks import marked
 from passes.base import Pass
 from passes.executable import executable
 from passes.inline import inline
-from passes.pipeline import DEFAULT, run_pipeline, sweeps_of
+from passes.pipeline import DEFAULT, PassStatistics, after_passes, run_pipeline, sweeps_of
 
 Tier = Literal["compiled", "interpreted", "auto"]
 MOST_THREADS = 256
@@ -93,7 +93,7 @@ class CompiledFunction:
     # `__call__` is a slot, so that a call goes to the generated function without a Python frame between.
     __slots__ = (
         "__call__", "__weakref__", "_compiled", "_generated", "_native", "_runner", "_switch", "call_source",
-        "optimized", "recipe", "statistics",
+        "optimized", "recipe",
     )  # fmt: skip
     __call__: Callable[..., Any]
 
@@ -109,10 +109,10 @@ class CompiledFunction:
         if recipe.tier == "compiled":
             # Numba compiles under one lock; holding it here too keeps threads from doing the same work twice.
             with COMPILING:
-                self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
+                self.optimized = after_passes(graph, recipe.passes)
                 self.__call__, self.call_source = direct_call(self._path)
             return
-        self.optimized, self.statistics = run_pipeline(graph, recipe.passes)
+        self.optimized = after_passes(graph, recipe.passes)
         if recipe.tier == "auto" and self._load():
             return
         path = self._path_of(interpreted_kernel if recipe.tier == "interpreted" else immediate_kernel)
@@ -147,7 +147,7 @@ class CompiledFunction:
         if outside is not None:  # its loops may use what the other indices give
             checked.append((whole, (), alone(safe, outside)))
         stages = [
-            Stage(of, checks, kernel_of(run_pipeline(check, self.recipe.passes)[0])) for of, checks, check in checked
+            Stage(of, checks, kernel_of(after_passes(check, self.recipe.passes))) for of, checks, check in checked
         ]
         return CallPath(self.graph, kernel, tuple(stages), self.recipe.packing)
 
@@ -190,6 +190,11 @@ class CompiledFunction:
         """The `@njit` function for other `@njit` functions."""
         with COMPILING:
             return getattr(cache.load(self.source), self.generated.function)
+
+    @property
+    def statistics(self) -> list[PassStatistics]:
+        """What each pass did: they run once more, with nodes and operations counted."""
+        return run_pipeline(self.recipe.graph, self.recipe.passes)[1]
 
     @property
     def name(self) -> str:

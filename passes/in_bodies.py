@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from graphad.ir.bodies import bodies, has_bodies, map_bodies
-from graphad.ir.graph import Graph, Node, rebuild
+from graphad.ir.graph import Frozen, Graph, Node, rebuild
+from graphad.ir.types import TupleType
 from passes.base import Pass
 
 Known = dict[tuple[Pass, Graph], Graph]
@@ -40,18 +41,20 @@ def in_bodies(graph: Graph, change: Callable[[Graph], Graph]) -> Graph:
     """
     if not has_bodies(graph):
         return graph
-    changed: list[Graph] = []
+    after: dict[int, Frozen] = {}
+    for node_id, node in enumerate(graph.nodes):
+        if isinstance(node.type, TupleType):
+            params = map_bodies(node.params, lambda body: change(body).freeze())
+            if any(new is not old for (_, new), (_, old) in zip(params, node.params, strict=True)):
+                after[node_id] = params
+    if not after:
+        return graph
 
     def replace(new: Graph, old: int, node: Node, args: tuple[int, ...]) -> int | None:
-        params = map_bodies(node.params, lambda body: change(body).freeze())
-        if all(new_value is value for (_, new_value), (_, value) in zip(params, node.params, strict=True)):
-            return None
-        changed.extend(body for _, body in bodies(params))
-        return new.add(node.op, args, params, node.region)
+        return new.add(node.op, args, after[old], node.region) if old in after else None
 
     new = rebuild(graph, replace)
-    if not changed:
-        return graph
+    changed = [body for params in after.values() for _, body in bodies(params)]
     # The sizes of a body are those around it, so what a pass requires of them in a body is required here.
     present = {(r.kind, r.left, r.right) for r in new.requirements}
     wanted = {(r.kind, r.left, r.right): r for body in changed for r in body.requirements}

@@ -11,7 +11,7 @@ from graphad.ir.graph import Graph
 from graphad.ir.text import to_text
 from graphad.ir.types import TensorType
 from passes.base import Pass
-from passes.pipeline import DEFAULT, run_pipeline
+from passes.pipeline import DEFAULT, after_passes, run_pipeline
 
 
 def sample() -> Graph:
@@ -90,3 +90,9 @@ def test_a_failing_pass_is_named_and_the_program_shown(one, message):
     assert "pass `test_pass_pipeline`" in str(error.value)
     assert to_text(sample()) in str(error.value)
     assert ("after:\n" in str(error.value)) == (not isinstance(one, Raising))
+
+
+def test_the_last_graph_without_statistics():
+    assert after_passes(sample()) == run_pipeline(sample())[0]
+    with pytest.raises(PassError, match="planned"):
+        after_passes(sample(), (Raising(),))

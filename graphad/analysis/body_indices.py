@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from graphad.analysis.indices import UNKNOWN, Interval, intervals, unproven
-from graphad.ir.bodies import bodies, copy_nodes, fresh_names, has_bodies, inlined, input_like, with_inputs
+from graphad.analysis.indices import FIRST_INDEX, UNKNOWN, Interval, intervals, unproven
+from graphad.ir.bodies import bodies, copy_nodes, fresh_names, inlined, input_like, with_inputs
 from graphad.ir.graph import Graph, Node, keep
 from graphad.ir.operation import call
 from graphad.ir.sizes import Extent
@@ -37,7 +37,7 @@ def guarded(graph: Graph) -> tuple[Graph, str | None]:
     >>> [bool(ga.interpret(h, [1.0, 2.0], k)[name]) for k in (-1, 1)]
     [False, True]
     """
-    if not has_bodies(graph):
+    if not any(_indexes(body) for node in graph.nodes for _, body in bodies(node.params)):
         return graph, None
     new = Graph(graph.name)
     new.hints = dict(graph.hints)
@@ -51,6 +51,11 @@ def guarded(graph: Graph) -> tuple[Graph, str | None]:
     new.output(name, flag)
     new.requirements = list(graph.requirements)
     return new.freeze(), name
+
+
+def _indexes(body: Graph) -> bool:
+    """Whether a body or one inside it has an operation with indices."""
+    return any(node.op in FIRST_INDEX or any(_indexes(b) for _, b in bodies(node.params)) for node in body.nodes)
 
 
 def _guarded_body(body: Graph, inputs: Sequence[Interval]) -> Graph | None:

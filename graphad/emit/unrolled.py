@@ -137,7 +137,8 @@ class Unroller:
             raise NotUnrolledError(op)
         places = range(len(args)) if pattern.operands is None else pattern.operands
         given = [args[p] if p >= 0 else self._own[p] for p in places]
-        out = self.fresh(np.broadcast_shapes(*[a.shape for a in args])) if any(a.ndim for a in args) else self._next()
+        shapes = {a.shape for a in args if a.ndim}
+        out = self.fresh(shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)) if shapes else self._next()
         self._write(pattern.number, given, out)
         if pattern.rounding is not None:
             self._write(pattern.rounding, [out], out)
@@ -155,7 +156,8 @@ class Unroller:
             rows[:, 0] = number
             rows[:, 1] = out.reshape(-1)
             for place, ids in enumerate(operands, start=2):
-                rows[:, place] = np.broadcast_to(ids, out.shape).reshape(-1) if ids.ndim else ids
+                whole = ids if ids.shape == out.shape or not ids.ndim else np.broadcast_to(ids, out.shape)
+                rows[:, place] = whole.reshape(-1)
             self._set_apart()
             self._blocks.append(rows.reshape(-1))
         self._length += out.size

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -107,6 +108,7 @@ class Graph:
         self._dag: nx.DiGraph[int] | None = None
         self._constants: dict[Constant, int] = {}
         self._digest = ""
+        self._hash = 0
 
     # ------------------------------------------------------------------ building
 
@@ -339,7 +341,11 @@ class Graph:
         return isinstance(other, Graph) and equal(self, other)
 
     def __hash__(self) -> int:
-        return int(self.freeze().digest[:15], 16)  # of text, Python's hash differs from process to process
+        if not self._hash:  # cheaper than the digest, which only graphs with the same hash are compared by
+            live = sorted(self.nodes[i].op for i in keep(self.freeze(), self.outputs.values()))
+            text = "\n".join([self.name, *self.inputs, "", *self.outputs, "", *live])
+            self._hash = zlib.crc32(text.encode())  # of text, Python's hash differs from process to process
+        return self._hash
 
     def __str__(self) -> str:
         from graphad.ir.text import to_text
@@ -369,7 +375,7 @@ class Graph:
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
-        state["_dag"], state["_inferred"], state["_digest"] = None, {}, ""
+        state["_dag"], state["_inferred"], state["_digest"], state["_hash"] = None, {}, "", 0
         return state
 
     # ------------------------------------------------------------------ inside
@@ -407,7 +413,6 @@ class Graph:
         self, name: str, types: tuple[TensorType, ...], params: Frozen, source: Source | None
     ) -> tuple[TensorType, tuple[Requirement, ...]]:
         op = lookup(name)
-        given = ", ".join(map(str, types))
         try:
             if op.arity is not None and len(types) != op.arity:
                 raise ShapeError(f"{op.arity} operands expected, {len(types)} given")
@@ -415,6 +420,7 @@ class Graph:
             wanted = tuple(op.requires(types, dict(params))) if op.requires else ()
         except (ShapeError, DtypeError) as error:
             fix = FIX_SHAPES if isinstance(error, ShapeError) else FIX_DTYPES
+            given = ", ".join(map(str, types))
             raise type(error)(describe(f"`{name}`: {error}", got=given, source=source, fix=fix)) from None
         except GraphadError:
             raise
@@ -474,6 +480,7 @@ def rebuild(
     """
     new = Graph(graph.name)
     new.hints, new.requirements = dict(graph.hints), list(graph.requirements)
+    new._inferred = graph._inferred  # what a rule answers depends on no graph
     wanted = range(len(graph.nodes)) if live is None else sorted({*live, *graph.inputs.values()})
     new_id = [-1] * len(graph.nodes)
     count = len(new.requirements)

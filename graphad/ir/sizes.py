@@ -115,7 +115,7 @@ class Size:
         return self - floordiv(self, other) * other if _is_extent(other) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Size) and self.terms == other.terms
+        return self is other or (isinstance(other, Size) and self._hash == other._hash and self.terms == other.terms)
 
     def __hash__(self) -> int:
         return self._hash

@@ -208,5 +208,7 @@ def never_equal(left: Extent, right: Extent) -> bool:
     >>> never_equal(n, n + 1), never_equal(n, sizes.Size.name("m"))
     (True, False)
     """
+    if left is right or left == right:
+        return False
     difference = left - right
     return isinstance(difference, int) and difference != 0

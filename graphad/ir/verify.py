@@ -43,7 +43,7 @@ def verify(graph: Graph, checked: set[Any] | None = None, around: frozenset[str]
         signature = (node.op, types, node.params, node.type)
         if signature in checked:
             continue
-        _verify_node(graph, node_id, node, types, known)
+        _verify_node(graph, node_id, node, types, known, checked)
         checked.add(signature)
     for requirement in graph.requirements:
         if unknown := (sizes.names(requirement.left) | sizes.names(requirement.right)) - known:
@@ -94,11 +94,13 @@ def _verify_names(graph: Graph) -> None:
             raise VerificationError(describe(problem))
 
 
-def _verify_node(graph: Graph, node_id: int, node: Node, types: tuple[TensorType, ...], known: frozenset[str]) -> None:
+def _verify_node(
+    graph: Graph, node_id: int, node: Node, types: tuple[TensorType, ...], known: frozenset[str], checked: set[Any]
+) -> None:
     for kind in node.type.items if isinstance(node.type, TupleType) else (node.type,):
         _verify_type(graph, node_id, kind, known)
     for _, body in bodies(node.params):
-        verify(body, around=known)
+        verify(body, checked if known.issuperset(body.size_names) else None, known)
     if list(node.params) != sorted(node.params, key=lambda p: p[0]):
         raise _wrong(graph, node_id, "parameters are not sorted by name")
     inferred = _inferred(graph, node_id, node, types)

@@ -10,6 +10,7 @@ Reference: A. Griewank and A. Walther, Algorithm 799: Revolve, ACM TOMS 26 (2000
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import comb, isqrt
 from typing import Any, NamedTuple
 
@@ -59,9 +60,13 @@ def stored_nodes(node: Node, bound: Mapping[str, int], *, dear: bool = True) -> 
         bound: the named sizes, for bytes.
         dear: also store what is dear to compute again; otherwise only carries.
     """
+    return _dear_ones(node, tuple(sorted(bound.items()))) if dear else stored_carries(node)
+
+
+@lru_cache(maxsize=64)  # who decides on a schedule and who carries it out both ask
+def _dear_ones(node: Node, sizes_: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
     adjoint: Graph = node.param("adjoint")
-    if not dear:
-        return stored_carries(node)
+    bound = dict(sizes_)
     carries = list(adjoint.inputs.values())[: node.param("carries")]
     known, wanted = frontier(node)
     moving = _moving(adjoint, known, carries, bound)

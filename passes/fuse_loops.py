@@ -13,6 +13,7 @@ from typing import Any
 
 from graphad.ir.bodies import fresh_names, has_bodies, inlined, input_like
 from graphad.ir.graph import Frozen, Graph, Node
+from graphad.ops.listening import parameter, together
 from passes.base import Pass
 from passes.dead import remove_dead
 from passes.loop_slots import ROLES, slots_of, value_numbers
@@ -136,8 +137,8 @@ def _joined(one: Node, other: Node) -> tuple[list[int], Frozen]:
             params[name] = one.param(name) + other.param(name)
     if "checkpoint" in params:
         params["checkpoint"] = one.param("checkpoint") or other.param("checkpoint")
-    if (progress := dict(other.params).get("progress")) is not None:
-        params.setdefault("progress", progress)
+    told = [dict(node.params).get("progress", ()) for node in pair]
+    params.update(parameter(together(*told)))
     return args, tuple(sorted(params.items()))
 
 

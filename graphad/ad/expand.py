@@ -60,7 +60,7 @@ def expanded(new: Graph, node: Node, args: tuple[int, ...], stored: Sequence[int
     state = seeds + (sums if last else ())
     elements = (*args[carries : carries + xs], *kept, *bars)
     body = _reverse_body(node, stored)
-    back = {**params, "reverse": not params["reverse"], "progress": backwards(params.get("progress"))}
+    back = {**params, "reverse": not params["reverse"], "progress": backwards(params.get("progress", ()))}
     loop = _scan(back, body, len(state), len(elements))
     result = new.add("scan", (*state, *elements, *args[carries + xs : count]), loop, node.region)
     inner = len(params["wrt_xs"])
@@ -77,7 +77,7 @@ def unwound(new: Graph, node: Node, args: tuple[int, ...], stored: Sequence[int]
     """
     params = dict(node.params)
     count, carries = len(params["body"].inputs), params["carries"]
-    progress = params.get("progress")
+    progress = params.get("progress", ())
     body = _forward_body(params["body"], params["adjoint"], carries, stored)
     recording = {"body": body, "carries": carries, "test": params["test"], **parameter(progress)}
     loop = new.add("while_loop", args[:count], tuple(sorted(recording.items())), node.region)
@@ -92,7 +92,7 @@ def unwound(new: Graph, node: Node, args: tuple[int, ...], stored: Sequence[int]
 
 def _scan(params: Mapping[str, Any], body: Graph, carries: int, xs: int) -> Frozen:
     loop = {"body": body, "carries": carries, "xs": xs, "length": params["length"], "reverse": params["reverse"]}
-    return tuple(sorted({**loop, "checkpoint": None, **parameter(params.get("progress"))}.items()))
+    return tuple(sorted({**loop, "checkpoint": None, **parameter(params.get("progress", ()))}.items()))
 
 
 def _forward_body(body: Graph, adjoint: Graph, carries: int, stored: Sequence[int]) -> Graph:

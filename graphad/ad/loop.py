@@ -43,13 +43,13 @@ class Loop:
     reverse: bool = False
     checkpoint: tuple[Any, ...] | None = None
     test: Graph | None = None
-    progress: Progress | None = None
+    progress: Progress = ()
 
     @staticmethod
     def of(node: Node) -> Loop:
         """The loop of a node, or the one of which it is the reverse sweep."""
         params = dict(node.params)
-        progress = params.get("progress")
+        progress = params.get("progress", ())
         if "test" in params:
             return Loop(params["body"], params["carries"], test=params["test"], progress=progress)
         schedule = params["checkpoint"] if node.op == "scan" else params["schedule"]

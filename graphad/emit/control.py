@@ -76,15 +76,15 @@ class Text:
         step = self.counter(loop.step, "step")
         yield f"for {step} in range({_backwards(length) if loop.reverse else length}):"
         yield from indented(self.step(self.bodies[0], loop.carried))
-        yield from _told(loop.progress, f"{length} - {step}" if loop.reverse else f"{step} + 1", length)
-        yield from _told_last(loop.progress, length, length)
+        yield from self._told(loop.progress, f"{length} - {step}" if loop.reverse else f"{step} + 1", length)
+        yield from self._told_last(loop.progress, length, length)
         yield from self.end(loop.carried, _odd(length))
 
     def while_loop(self, loop: While) -> Iterator[str]:
         """Steps as long as the test holds."""
         test, body = self.bodies
         tape, trips = loop.tape, self.word("trips")
-        counted = self._swapped(loop.carried) or loop.progress is not None or tape is not None
+        counted = self._swapped(loop.carried) or bool(loop.progress) or tape is not None
         yield from self.begin(loop.carried)
         if counted:
             yield f"{trips} = 0"
@@ -99,8 +99,8 @@ class Text:
             yield from indented(tapes.scalars(self, tape, trips, store=True))
         if counted:
             yield f"{INDENT}{trips} += 1"
-        yield from _told(loop.progress, trips, UNKNOWN)
-        yield from _told_last(loop.progress, trips, UNKNOWN)
+        yield from self._told(loop.progress, trips, UNKNOWN)
+        yield from self._told_last(loop.progress, trips, UNKNOWN)
         if tape is not None:
             yield from tapes.end(self, tape)
         yield from self.end(loop.carried, f"{trips} % 2 == 1")
@@ -143,8 +143,8 @@ class Text:
         yield from indented(indented(indented(self._store(loop, top))))
         yield f"{INDENT}{step} = {f'{length} - 1 - {last}' if loop.reverse else last}"
         yield from indented(self.step(adjoint, loop.carried))
-        yield from _told(loop.progress, f"{length} - {last}", length)
-        yield from _told_last(loop.progress, length, length)
+        yield from self._told(loop.progress, f"{length} - {last}", length)
+        yield from self._told_last(loop.progress, length, length)
         yield from self.end(loop.carried, _odd(length))
 
     def unwind(self, loop: Unwind) -> Iterator[str]:
@@ -156,10 +156,27 @@ class Text:
         yield from indented(tapes.arrays(self, loop.tape, trip))
         yield from indented(tapes.scalars(self, loop.tape, trip, store=False))
         yield from indented(_some(self.step(self.bodies[0], loop.carried)))
-        yield from _told(loop.progress, f"{trips} - {trip}", trips)
-        yield from _told_last(loop.progress, trips, trips)
+        yield from self._told(loop.progress, f"{trips} - {trip}", trips)
+        yield from self._told_last(loop.progress, trips, trips)
         yield from tapes.released(self, loop.tape)
         yield from self.end(loop.carried, f"{trips} % 2 == 1")
+
+    def _told(self, progress: Progress, done: str, total: str) -> Iterator[str]:
+        """Inside a loop, after a step: every so many steps tell how many are done."""
+        for name, every in progress:
+            yield f"{INDENT}if {_grouped(done)} % {every} == 0:"
+            yield from indented(indented(self._report(name, done, total)))
+
+    def _told_last(self, progress: Progress, done: str, total: str) -> Iterator[str]:
+        """After a loop, where its last step was no such step."""
+        for name, every in progress:
+            yield f"if {_grouped(done)} % {every} != 0:"
+            yield from indented(self._report(name, done, total))
+
+    def _report(self, name: str, done: str, total: str) -> Iterator[str]:
+        """Tell, and end the call with nothing borrowed where whoever listens has had enough."""
+        yield f"if _report({name!r}, {done}, {total}):"
+        yield from indented([*reversed(self.around.function.held.values()), "_stop()"])
 
     # ------------------------------------------------------------------ parts
 
@@ -260,22 +277,6 @@ def _copies(body: Lines, now: Var, array: str, place: str, loops: Sequence[str])
 
 UNKNOWN = "-1"
 """The number of steps of a loop that runs until its test fails, for who listens."""
-
-
-def _told(progress: Progress | None, done: str, total: str) -> Iterator[str]:
-    """Inside a loop, after a step: every so many steps tell how many are done."""
-    if progress is not None:
-        name, every = progress
-        yield f"{INDENT}if {_grouped(done)} % {every} == 0:"
-        yield f"{INDENT * 2}_report({name!r}, {done}, {total})"
-
-
-def _told_last(progress: Progress | None, done: str, total: str) -> Iterator[str]:
-    """After a loop, where its last step was no such step."""
-    if progress is not None:
-        name, every = progress
-        yield f"if {_grouped(done)} % {every} != 0:"
-        yield f"{INDENT}_report({name!r}, {done}, {total})"
 
 
 def _odd(length: str) -> str:

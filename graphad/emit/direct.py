@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from graphad.emit.call import AnyKernel, CallPath, SizeLines, make_call, size_lines
 from graphad.emit.extents import local_sizes, text
 from graphad.emit.machine import Code
+from graphad.emit.reporting import STOPPED
 from graphad.emit.result import Packing, record_class
 from graphad.ir.sizes import Extent
 from graphad.ir.types import TensorType
+from graphad.ops.listening import raise_pending
 
 # Places in the objects of CPython and NumPy, which their binary interfaces promise.
 TYPE, VALUE, DATA, RANK, LENGTHS, DTYPE, FLAGS = 8, 16, 16, 24, 32, 56, 64
@@ -134,6 +136,21 @@ class KernelCalls(Code):
         self.python("PyEval_RestoreThread", "void", f"ptr {thread}")
         return status, returned
 
+    def unless_failed(self, status: str, made: Sequence[str] = ()) -> None:
+        """Drop what was made and leave unless the status of a kernel is good.
+
+        Where a callback has ended a loop, raise what it raised; otherwise leave by `slow`, which says what is wrong.
+        """
+        bad, good, stopped = self.label("bad"), self.label("good"), self.label("stopped")
+        right = [self.new(f"icmp eq i32 {status}, {wanted}") for wanted in (0, NO_VALUE)]
+        self.lines += [f"br i1 {self.new(f'or i1 {right[0]}, {right[1]}')}, label %{good}, label %{bad}", f"{bad}:"]
+        for array in made:
+            self.python("Py_DecRef", "void", f"ptr {array}")
+        ended = self.new(f"icmp eq i32 {status}, {STOPPED}")
+        self.lines += [f"br i1 {ended}, label %{stopped}, label %slow", f"{stopped}:"]
+        function = self.object("raise_pending", raise_pending)
+        error = self.python("PyObject_Vectorcall", "ptr", f"ptr {function}", "ptr null", "i64 0", "ptr null")
+        self.lines += [f"ret ptr {error}", f"{good}:"]
 
     def new_scalar(self, place: str, dtype: str) -> str:
         """NumPy's scalar of a number in memory."""
@@ -367,17 +384,6 @@ class _Writer(KernelCalls):
         for place, part in enumerate(parts):
             self.python("PyTuple_SetItem", "i32", f"ptr {result}", f"i64 {place}", f"ptr {part}")
         return result
-
-    # ------------------------------------------------------------------ the kernel's status
-
-    def unless_failed(self, status: str, made: list[str]) -> None:
-        """Leave by `slow`, which fails once more and says how, unless the status of the kernel is good."""
-        bad, good = self.label("bad"), self.label("good")
-        right = [self.new(f"icmp eq i32 {status}, {wanted}") for wanted in (0, NO_VALUE)]
-        self.lines += [f"br i1 {self.new(f'or i1 {right[0]}, {right[1]}')}, label %{good}, label %{bad}", f"{bad}:"]
-        for array in made:
-            self.python("Py_DecRef", "void", f"ptr {array}")
-        self.lines += ["br label %slow", f"{good}:"]
 
 
 def record_type(dtypes: Sequence[str]) -> str:

@@ -18,12 +18,17 @@ REORDERED = {"+=": "_plus", "*=": "_times"}
 
 @dataclass
 class Function:
-    """What all programs of one function share: its name, its straight programs, and its identifiers."""
+    """What all programs of one function share: its name, its straight programs, and its identifiers.
+
+    `held` has the lines that hand back what is borrowed at the place that is being written, in the order of borrowing;
+    its keys are the variables of tapes, None for the scratch block.
+    """
 
     name: str
     straight: list[Statement]
     names: Names
     words: dict[str, str] = field(default_factory=dict)
+    held: dict[Var | None, str] = field(default_factory=dict)
 
     def word(self, wanted: str, depth: int = 1) -> str:
         """The identifier for something that every program at one depth calls the same."""

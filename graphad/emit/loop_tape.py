@@ -27,7 +27,7 @@ class ScanTape(LoopTape):
 
     def __init__(
         self, body: Graph, carries: int, xs: int, length: int, reverse: bool, checkpoint: Any = None,
-        progress: Progress | None = None,
+        progress: Progress = (),
     ) -> None:  # fmt: skip
         super().__init__()
         self.carries, self.xs, self.length, self.reverse, self.progress = carries, xs, length, reverse, progress
@@ -67,15 +67,15 @@ class ScanTape(LoopTape):
         return (*state, *ys)
 
 
-def _until_told(progress: Progress | None, done: int) -> int:
+def _until_told(progress: Progress, done: int) -> int:
     """How many steps a loop runs before it has something to tell."""
-    return MOST_STEPS if progress is None else progress[1] - done % progress[1]
+    return min([every - done % every for _, every in progress], default=MOST_STEPS)
 
 
 class WhileTape(LoopTape):
     """A `while_loop`; what its steps answer behind the carries is stacked."""
 
-    def __init__(self, test: Graph, body: Graph, carries: int, progress: Progress | None = None) -> None:
+    def __init__(self, test: Graph, body: Graph, carries: int, progress: Progress = ()) -> None:
         super().__init__()
         self.carries, self.progress = carries, progress
         program, self.kinds, results = self.program, input_types(body), output_types(body)
@@ -113,7 +113,7 @@ class WhileTape(LoopTape):
 class UnwindTape(LoopTape):
     """An `unwind`: from the last of what a `while_loop` has stacked to the first."""
 
-    def __init__(self, body: Graph, carries: int, xs: int, progress: Progress | None = None) -> None:
+    def __init__(self, body: Graph, carries: int, xs: int, progress: Progress = ()) -> None:
         super().__init__()
         self.carries, self.xs, self.progress = carries, xs, progress
         program, self.kinds = self.program, input_types(body)
@@ -150,7 +150,7 @@ class ScanAdjointTape(LoopTape):
     def __init__(
         self, body: Graph, adjoint: Graph, carries: int, xs: int, length: int, reverse: bool, schedule: Any,
         wrt_carries: tuple[int, ...], of_ys: tuple[int, ...], wrt_xs: tuple[int, ...], wrt_constants: tuple[int, ...],
-        progress: Progress | None = None,
+        progress: Progress = (),
     ) -> None:  # fmt: skip
         super().__init__()
         self.carries, self.length, self.reverse, self.schedule = carries, length, reverse, schedule

@@ -3,6 +3,9 @@
 The function and the pointer have names in LLVM's table of symbols, so machine code from any cache finds them. They are
 made by whoever comes first, graphad or an exported module; without graphad nobody sets the pointer. The pointer that
 graphad sets is one of ctypes, which takes Python's lock by itself. `LINES` goes into modules.
+
+The answer is whether the loop is to stop: a callback has raised something. Then a translated kernel ends with the
+status `STOPPED`, and the call raises it. What Numba compiles can not pass such a thing on, and runs to its end.
 """
 
 from __future__ import annotations
@@ -25,61 +28,78 @@ from graphad.ops.listening import Callback, Listener, listeners, tell
 cgutils: Any = numba.core.cgutils
 types: Any = numba.types
 
-REPORT, LISTENER = "graphad_report", "graphad_listener"
+REPORT, LISTENER = "graphad_step_done", "graphad_heard"
+STOPPED = 3
+"""The status of a kernel that has ended early."""
 
 # -- into modules
 
 RELAY = """
 @listener = global i64 0
 
-define void @report(ptr %name, i64 %done, i64 %total) {
+define i64 @report(ptr %name, i64 %done, i64 %total) {
   %address = load atomic i64, ptr @listener monotonic, align 8
   %nobody = icmp eq i64 %address, 0
   br i1 %nobody, label %end, label %call
 call:
   %listening = inttoptr i64 %address to ptr
-  call void %listening(ptr %name, i64 %done, i64 %total)
-  br label %end
+  %stop = call i64 %listening(ptr %name, i64 %done, i64 %total)
+  ret i64 %stop
 end:
-  ret void
+  ret i64 0
 }
 """
 
 
 def _relay() -> None:
     """Make the function that loops call, unless this process has it; it stays for good."""
-    if binding.address_of_symbol("graphad_report"):
+    if binding.address_of_symbol("graphad_step_done"):
         return
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     machine = binding.Target.from_default_triple().create_target_machine(jit=True)
     engine = binding.create_mcjit_compiler(binding.parse_assembly(RELAY), machine)
     engine.finalize_object()
-    binding.add_symbol("graphad_listener", engine.get_global_value_address("listener"))
-    binding.add_symbol("graphad_report", engine.get_function_address("report"))
+    binding.add_symbol("graphad_heard", engine.get_global_value_address("listener"))
+    binding.add_symbol("graphad_step_done", engine.get_function_address("report"))
     engine.detach()
 
 
 @intrinsic
 def _report(typing_context: Any, name: Any, done: Any, total: Any) -> Any:
-    """Tell whoever listens that the loop of a name has done some of its steps; `total` is -1 where it is not known."""
+    """Tell whoever listens that the loop of a name has done some of its steps; `total` is -1 where it is not known.
+
+    Answers false: what Numba compiles does not stop.
+    """
     if not isinstance(name, types.StringLiteral):
         return None
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         word = ir.IntType(64)
         text = context.insert_const_string(builder.module, name.literal_value)
-        kind = ir.FunctionType(ir.VoidType(), [text.type, word, word])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, "graphad_report"), [text, args[1], args[2]])
+        kind = ir.FunctionType(word, [text.type, word, word])
+        builder.call(
+            cgutils.get_or_insert_function(builder.module, kind, "graphad_step_done"), [text, args[1], args[2]]
+        )
+        return cgutils.false_bit
+
+    return types.boolean(name, types.int64, types.int64), generate
+
+
+@intrinsic
+def _stop(typing_context: Any) -> Any:
+    """End the call."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return context.get_dummy_value()
 
-    return types.void(name, types.int64, types.int64), generate
+    return types.void(), generate
 
 
 # -- until here
 
 LINES = embedded(__file__) + "\n\n\n_relay()"
-NAMES = frozenset(["_report", "_relay", "RELAY", "binding", "cgutils", "types", "ir"])
+NAMES = frozenset(["_report", "_stop", "_relay", "RELAY", "binding", "cgutils", "types", "ir"])
 IMPORTS = """\
 from typing import Any
 from llvmlite import binding, ir
@@ -102,11 +122,11 @@ def address(name: str) -> int:
 # ---------------------------------------------------------------------- listening
 
 
-def _heard(name: bytes, done: int, total: int) -> None:
-    tell(name.decode(), done, None if total < 0 else total)
+def _heard(name: bytes, done: int, total: int) -> int:
+    return tell(name.decode(), done, None if total < 0 else total)
 
 
-_POINTER = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64)(_heard)
+_POINTER = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64)(_heard)
 
 
 class _Hook:
@@ -148,7 +168,8 @@ def _connect(listener: Listener, *, join: bool) -> None:
 def listening(callback: Callback) -> Iterator[None]:
     """Call `callback(name, done, total)` for all loops of the process that report while the block runs.
 
-    What the callback raises is raised again at the end of the block, and it is not called any more.
+    What the callback raises is raised by the call whose loop it heard; where that can not be, at the end of the block,
+    and until then it is not called any more.
     """
     listener = Listener(callback)
     _connect(listener, join=True)

@@ -197,9 +197,10 @@ class Writer:
             f'@njit("{self._signature()}", error_model="numpy", fastmath=FLAGS, nogil=True, cache=True)',
             f"def {self.kernel}({', '.join(parameters)}):",
         ]
-        body = [*self._sizes(), *self._allocations(), *self.lines.all()]
+        held = self.lines.function.held
         if self.plan.slots:
-            body.append(f"_give_back({self.block})")
+            held[None] = f"_give_back({self.block})"
+        body = [*self._sizes(), *self._allocations(), *self.lines.all(), *held.values()]
         returned = ", ".join(name(v) for v in self.scalars)
         body.append(f"return {returned}" if returned else "return None")
         return "\n".join([*lines, *(INDENT + line for line in body)]) + "\n"

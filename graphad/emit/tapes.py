@@ -24,6 +24,7 @@ def begin(text: Text, tape: Tape) -> Iterator[str]:
     name, room = text.word("tape"), text.word("room")
     yield from _record(text, tape)
     yield f"{name} = _tape()"
+    text.around.function.held[tape.place] = f"_keep_tape({name})"
     yield f"{room} = _room({name})"
 
 
@@ -41,6 +42,7 @@ def end(text: Text, tape: Tape) -> Iterator[str]:
     place = text.printer.name(tape.place)
     yield f"{place}[0] = {text.word('tape')}"
     yield f"{place}[1] = {text.word('trips')}"
+    text.around.function.held[tape.place] = f"_keep_tape({place}[0])"
     yield from released(text, tape)
 
 
@@ -58,6 +60,7 @@ def released(text: Text, tape: Tape) -> Iterator[str]:
     touching = [s for s in calls if tape.place in s.written or Access(tape.place, ()) in s.inputs]
     if touching[-1] is text.statement:
         yield f"_keep_tape({text.word('tape')})"
+        del text.around.function.held[tape.place]
 
 
 def arrays(text: Text, tape: Tape, number: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir  # type: ignore[import-untyped]
 
 from graphad.emit import sweeps
-from graphad.emit.reporting import REPORT
+from graphad.emit.reporting import REPORT, STOPPED
 from graphad.emit.values import (
     FLAGS,
     KINDS,
@@ -333,16 +333,22 @@ def _longer(low: Translator, args: list[ast.expr]) -> Scalar:
 
 
 @_called("_report")
-def _report(low: Translator, args: list[ast.expr]) -> None:
-    """As in `graphad.emit.reporting`: the name of a loop, and numbers of steps."""
+def _report(low: Translator, args: list[ast.expr]) -> Scalar:
+    """As in `graphad.emit.reporting`: the name of a loop, and numbers of steps; whether it is to stop."""
     text = bytearray(str(ast.literal_eval(args[0])).encode() + b"\0")
     done, total = (cast(low.builder, low.scalar(a), "int64") for a in args[1:])
     kind = ir.ArrayType(CHAR, len(text))
     name = ir.GlobalVariable(low.module, kind, low.module.get_unique_name("told"))
     name.linkage, name.global_constant, name.initializer = "internal", True, ir.Constant(kind, text)
     called = low.module.globals.get(REPORT)
-    called = called or ir.Function(low.module, ir.FunctionType(ir.VoidType(), [BYTES, SIZE, SIZE]), REPORT)
-    low.builder.call(called, [low.builder.bitcast(name, BYTES), done, total])
+    called = called or ir.Function(low.module, ir.FunctionType(SIZE, [BYTES, SIZE, SIZE]), REPORT)
+    answer = low.builder.call(called, [low.builder.bitcast(name, BYTES), done, total])
+    return Scalar("bool", low.builder.icmp_unsigned("!=", answer, ir.Constant(SIZE, 0)))
+
+
+@_called("_stop")
+def _stop(low: Translator, args: list[ast.expr]) -> None:
+    low.builder.ret(ir.Constant(WORD, STOPPED))
 
 
 # ---------------------------------------------------------------------- BLAS

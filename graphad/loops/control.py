@@ -47,7 +47,7 @@ class Scan:
     length: Extent
     step: str
     reverse: bool
-    progress: Progress | None = None
+    progress: Progress = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class While:
     carried: tuple[Carried, ...]
     holds: Var
     tape: Tape | None
-    progress: Progress | None = None
+    progress: Progress = ()
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Sweep:
     schedule: tuple[str, int]
     snapshots: tuple[Var, ...]
     places: Var
-    progress: Progress | None = None
+    progress: Progress = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Unwind:
 
     carried: tuple[Carried, ...]
     tape: Tape
-    progress: Progress | None = None
+    progress: Progress = ()
 
 
 Loop: TypeAlias = Scan | While | Branch | Sweep | Unwind
@@ -258,9 +258,9 @@ def _tape(low: Lowering, kinds: Sequence[TensorType], found: View | None = None)
 # ---------------------------------------------------------------------- bodies
 
 
-def _progress(node: Node) -> Progress | None:
+def _progress(node: Node) -> Progress:
     """What a loop tells, if anything."""
-    found: Progress | None = dict(node.params).get("progress")
+    found: Progress = dict(node.params).get("progress", ())
     return found
 
 

@@ -134,7 +134,7 @@ def scan_value(
     length: int,
     reverse: bool,
     checkpoint: Any,
-    progress: Progress | None = None,
+    progress: Progress = (),
     run: Run | None = None,
 ) -> tuple[Any, ...]:
     """Step by step, as written."""
@@ -196,7 +196,7 @@ def _while_requires(types: Types, params: Params) -> list[Requirement]:
 
 
 def while_value(
-    *arrays: Any, test: Graph, body: Graph, carries: int, progress: Progress | None = None, run: Run | None = None
+    *arrays: Any, test: Graph, body: Graph, carries: int, progress: Progress = (), run: Run | None = None
 ) -> tuple[Any, ...]:
     """Step by step, as written; what a step answers behind the carries is put on tapes, which are stacked arrays."""
     run = run or run_body

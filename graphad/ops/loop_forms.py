@@ -18,7 +18,7 @@ from graphad.ir.types import INTEGERS, Requirement, TensorType, never_equal
 from graphad.ir.variable import Variable
 from graphad.ops.control import results_of
 from graphad.ops.extents import never_negative
-from graphad.ops.listening import checked, parameter
+from graphad.ops.listening import checked, named, parameter
 from graphad.ops.source import extent_value, iota
 from graphad.ops.tracing import Carried, Traced, as_variable, graph_of, lifted_together
 from graphad.ops.trees import Structure, flatten, same_structure
@@ -84,7 +84,7 @@ def scan(
     node = target.apply(
         "scan", *carried.start, *stacked, *lifted.values(), body=traced.frozen(lifted), carries=len(carried.start),
         xs=len(stacked), length=steps, reverse=bool(reverse), checkpoint=as_schedule(checkpoint),
-        **parameter(told, traced.body.name),
+        **parameter(named(told, traced.body.name)),
     )  # fmt: skip
     results = iter(results_of(node))
     return carried.structure.build(results), y_structure.build(results)
@@ -318,7 +318,7 @@ def while_loop(
     lifted = lifted_together(traced, tested)
     node = target.apply(
         "while_loop", *carried.start, *lifted.values(), test=tested.frozen(lifted), body=traced.frozen(lifted),
-        carries=len(carried.start), **parameter(told, traced.body.name),
+        carries=len(carried.start), **parameter(named(told, traced.body.name)),
     )  # fmt: skip
     return carried.structure.build(iter(results_of(node)))
 

@@ -102,7 +102,7 @@ def scan_adjoint_value(
     of_ys: tuple[int, ...],
     wrt_xs: tuple[int, ...],
     wrt_constants: tuple[int, ...],
-    progress: Progress | None = None,
+    progress: Progress = (),
     run: Run | None = None,
 ) -> tuple[Any, ...]:
     """The actions of the schedule one after the other, with a dictionary for the stored states."""
@@ -177,7 +177,7 @@ def while_adjoint_value(
     carries: int,
     wrt_carries: tuple[int, ...],
     wrt_constants: tuple[int, ...],
-    progress: Progress | None = None,
+    progress: Progress = (),
     run: Run | None = None,
 ) -> tuple[Any, ...]:
     """Forward with every state on a tape, then back along it."""

@@ -44,7 +44,7 @@ def _unwind_requires(types: Types, params: Params) -> list[Requirement]:
 
 
 def unwind_value(
-    *operands: Any, body: Graph, carries: int, xs: int, progress: Progress | None = None, run: Run | None = None
+    *operands: Any, body: Graph, carries: int, xs: int, progress: Progress = (), run: Run | None = None
 ) -> tuple[Any, ...]:
     """The last values of the tapes first."""
     run = run or run_body

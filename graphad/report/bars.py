@@ -27,9 +27,10 @@ def progress(callback: Callback | None = None) -> AbstractContextManager[None]:
             `while_loop`. It is called after every k steps and at the end, by the thread that runs the loop. Without a
             callback standard error shows a bar for each loop, if it is a terminal.
 
-    The block hears all loops of the process, compiled or interpreted, in all threads. What the callback raises, and an
-    interrupt from the keyboard, is raised at the end of the block: compiled loops run on to their end until then, and
-    the callback is not called any more.
+    The block hears all loops of the process, compiled or interpreted, in all threads. What the callback raises, or an
+    interrupt from the keyboard meanwhile, ends the loop that has told, and the call raises it. Loops of other threads
+    than the one that listens run on to their end, and so do `.jit`, `.cfunc` and kernels that need Numba; then it is
+    raised at the end of the block, and until then the callback is not called any more.
 
     >>> import graphad as ga
     >>> g = ga.Graph("growth")

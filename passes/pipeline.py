@@ -26,6 +26,7 @@ from passes.mirror import Mirror
 from passes.roll import Roll
 from passes.shift import Shift
 from passes.simplify import Simplify
+from passes.tails import Tails
 from passes.tapes import Tapes
 
 # Twice: merged nodes let more patterns match, and folded constants more nodes merge.
@@ -43,6 +44,7 @@ DEFAULT: tuple[Pass, ...] = (
     Simplify(),
     Fold(),
     CommonSubexpressions(),
+    Tails(),
     LoopParts(),
     Checkpoints(),
     Tapes(),
@@ -53,6 +55,7 @@ DEFAULT: tuple[Pass, ...] = (
     CommonSubexpressions(),
     LoopParts(),
     CommonSubexpressions(),
+    Tails(back=True),
     DeadCode(),
 )
 

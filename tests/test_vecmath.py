@@ -67,6 +67,8 @@ POINTS: dict[str, list[Array]] = {
     "log10": LOG,
     "log1p": [powers(-323, 308), uniform(-0.99, 2, 3 * COUNT), both(powers(-300, -0.01)), powers(-16, -1) - 1, TINY],
     "sigmoid": [uniform(-746, 40), uniform(-5, 5, 3 * COUNT)],
+    "sigmoid_tail": [uniform(-750, 750), uniform(-40, 40), uniform(-5, 5, 2 * COUNT), both(powers(-300, 2)), TINY],
+    "sigmoid_of_tail": [both(powers(-323, -0.31)), both(uniform(0, 0.5)), TINY],
     "softplus": [uniform(-740, 800), uniform(-5, 5, 3 * COUNT)],
     "sin": TRIGONOMETRIC,
     "cos": TRIGONOMETRIC,
@@ -105,6 +107,8 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "exp2": lambda x: MP.mpf(2) ** x,
     "log2": lambda x: MP.log(x) / MP.ln2,
     "sigmoid": lambda x: 1 / (1 + MP.exp(-x)),
+    "sigmoid_tail": lambda x: (1 if x > 0 else -1) / (1 + MP.exp(abs(x))),
+    "sigmoid_of_tail": lambda t: (1 if t > 0 else 0) - t,
     "softplus": lambda x: MP.log1p(MP.exp(x)),
     "cbrt": lambda x: MP.sign(x) * MP.cbrt(abs(x)),
     "lgamma": log_abs_gamma,
@@ -210,6 +214,9 @@ LIMITS = np.array(
 )
 NUMPY: dict[str, Callable[..., Any]] = {
     "sigmoid": scipy.special.expit,
+    # SciPy's logistic function is 0 where the result is subnormal.
+    "sigmoid_tail": lambda x: np.copysign(np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))), x),
+    "sigmoid_of_tail": lambda t: (0.5 + np.copysign(0.5, t)) - t,
     "softplus": lambda x: np.logaddexp(x, 0),
     "erf": scipy.special.erf,
     "erfc": scipy.special.erfc,

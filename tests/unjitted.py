@@ -27,6 +27,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "acosh": np.arccosh, "atanh": np.arctanh, "cbrt": np.cbrt, "hypot": np.hypot, "pow": np.power,
     "sigmoid": sc.expit, "softplus": lambda x: np.logaddexp(x, 0), "erf": sc.erf, "erfc": sc.erfc,
     "lgamma": sc.gammaln, "digamma": sc.digamma, "polygamma": lambda n, x: sc.polygamma(int(n), x),
+    "sigmoid_tail": lambda x: np.copysign(np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))), x),
+    "sigmoid_of_tail": lambda t: (0.5 + np.copysign(0.5, t)) - t,
     "logaddexp": np.logaddexp, "floordiv": np.floor_divide, "remainder": np.remainder, "maximum": np.maximum,
     "minimum": np.minimum,
 }  # fmt: skip

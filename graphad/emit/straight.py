@@ -29,8 +29,8 @@ from graphad.loops.straight import FUNCTIONS, TRUTHS, Code
 # Functions of the C library: none of them errs by more than 2 units in the last place (GNU C library manual, "Known
 # Maximum Errors in Math Functions"). The others are those of the vector mathematics, called one number at a time.
 LIBRARY = FUNCTIONS - {
-    "cbrt", "erfc", "sigmoid", "softplus", "logaddexp", "lgamma", "digamma", "maximum", "minimum", "floordiv",
-    "remainder",
+    "cbrt", "erfc", "sigmoid", "sigmoid_tail", "sigmoid_of_tail", "softplus", "logaddexp", "lgamma", "digamma",
+    "maximum", "minimum", "floordiv", "remainder",
 }  # fmt: skip
 OWN = frozenset({"maximum", "minimum"})  # instructions of LLVM
 

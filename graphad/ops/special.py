@@ -50,6 +50,24 @@ elementwise(
 )
 sigmoid = unary_function("sigmoid", doc="The logistic function 1/(1 + exp(-x)), without overflow.")
 
+# What the pass `tails` writes: the smaller of σ(x) and σ(-x) with the sign of x, and σ(x) from that (σ(-x) from its
+# negative). The first loses no digits where σ(x) is near 1.
+elementwise(
+    "sigmoid_tail",
+    vector("sigmoid_tail"),
+    lambda x: np.copysign(np.exp(-np.abs(x)) / (1.0 + np.exp(-np.abs(x))), x),  # SciPy's is 0 where this is subnormal
+    (lambda a, y: np.abs(y) * (np.abs(y) - 1.0),),
+    domain=((0.1, 2.0),),
+    cost=14.0,
+)
+elementwise(
+    "sigmoid_of_tail",
+    vector("sigmoid_of_tail"),
+    lambda x: (0.5 + np.copysign(0.5, x)) - x,
+    (lambda a, y: -1.0,),
+    domain=((0.1, 0.4),),
+    cost=3.0,
+)
 elementwise(
     "softplus",
     vector("softplus"),

@@ -11,6 +11,7 @@ import math
 
 from graphad.emit.vecmath.bits import (
     _bits,
+    _copysign,
     _fabs,
     _fma,
     _from_bits,
@@ -237,6 +238,19 @@ def sigmoid(x: float) -> float:
     """1 / (1 + e^-x)."""
     e = exp(-_fabs(x))
     return _select(x >= 0.0, 1.0, e) / (1.0 + e)
+
+
+@elementary
+def sigmoid_tail(x: float) -> float:
+    """The smaller one of 1 / (1 + e^-x) and 1 / (1 + e^x), with the sign of x."""
+    e = exp(-_fabs(x))
+    return _copysign(e / (1.0 + e), x)
+
+
+@elementary
+def sigmoid_of_tail(t: float) -> float:
+    """1 / (1 + e^-x) where `sigmoid_tail(x)` is t."""
+    return (_copysign(0.5, t) + 0.5) - t
 
 
 @elementary

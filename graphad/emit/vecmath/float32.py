@@ -177,6 +177,19 @@ def sigmoid_f32(x: float) -> float:
     return _select(x >= 0.0, 1.0, e) / _fma(e, 1.0, 1.0)
 
 
+@elementary_f32
+def sigmoid_tail_f32(x: float) -> float:
+    """`sigmoid_tail` of a float32, in float32."""
+    e = exp_f32(-_fabs(x))
+    return _copysign(e / _fma(e, 1.0, 1.0), x)
+
+
+@elementary_f32
+def sigmoid_of_tail_f32(t: float) -> float:
+    """`sigmoid_of_tail` of a float32, in float32."""
+    return _fma(_fma(_copysign(0.5, t), 1.0, 0.5), 1.0, -t)
+
+
 def _expm1_short(x: float) -> tuple[float, float]:
     """2^n and e^x - 1, for |x| < 700."""
     n = _rint(x * LOG2_E)

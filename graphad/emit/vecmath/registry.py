@@ -121,6 +121,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "logaddexp": (1.2, 0.51),
     "pow": (1.2, 1.1),
     "sigmoid": (2.5, 2.7),
+    "sigmoid_of_tail": (0.5, 0.5),
+    "sigmoid_tail": (2.5, 2.7),
     "sin": (0.85, 1.0),
     "sinh": (1.6, 0.51),
     "softplus": (1.7, 0.51),

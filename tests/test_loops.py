@@ -186,6 +186,24 @@ def test_what_a_product_reads_transposed_is_written_in_order() -> None:
     np.testing.assert_allclose(unjitted(g)(**arrays)["y"], interpret(g, **arrays)["y"], rtol=1e-13)
 
 
+def test_sums_of_rows_are_stored_instead_of_what_follows_from_them() -> None:
+    """The reverse sweep of softmax reads the exponentials and the weights; the maxima and the sums give the rest."""
+    g = ga.Graph("attention")
+    x, v = g.input("x", ("n", "n")), g.input("v", ("n", 8))
+    weights = np.exp(x - x.max(axis=1, keepdims=True))
+    y = (weights / weights.sum(axis=1, keepdims=True)) @ v
+    g.output("y", (y * y).sum())
+    graph = run_pipeline(transform.value_and_grad(g, ["x", "v"]))[0]
+    plan = schedule(inline(graph))
+    squares = {var for var, s in plan.storage.items() if len(s.memory) == 2 and var.shape[0] == var.shape[1]}
+    made = [s for s in plan.program.statements if s.out.var in squares and s.out.var.role == "temporary"]
+    assert [s.operation for s in made if s.kind != "call"] == ["{exp}({0})", "{0} / {1}"]
+    assert sum(s.kind == "call" for s in made) == 1
+    arrays = {"x": RANDOM.normal(size=(8, 8)), "v": RANDOM.normal(size=(8, 8))}
+    for name, value in interpret(graph, **arrays).items():
+        np.testing.assert_allclose(unjitted(graph)(**arrays)[name], value, rtol=1e-12)
+
+
 FLOAT32_SUMS = {
     "one loop": lambda x: (x * x).sum(),
     "two loops": lambda x: (x[:1000, None] * x[None, 1000:3000]).sum(),

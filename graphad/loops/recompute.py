@@ -1,8 +1,9 @@
 """Recomputation: cheap values that another nest needs are computed there again instead of being stored.
 
-A load costs as much as an addition, and an array that is not written at all costs nothing. A clone is pinned to its
-reader, or grouping would merge the two computations back into one. An array that is put together from parts which do
-not change along it (a one in front of a column that is repeated, say) is a choice by the position.
+A load costs as much as an addition, and an array that is not written at all costs nothing: for that some numbers of
+each row, such as a sum, may be stored in its place. A division by such a number counts as a product. A clone is pinned
+to its reader, or grouping would merge the two computations back into one. An array that is put together from parts
+which do not change along it (a one in front of a column that is repeated, say) is a choice by the position.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from graphad.ir.sizes import product
 from graphad.loops.axes import Axes
 from graphad.loops.ir import Access, Atom, Index, IndexValue, Literal, Loop, Operand, Program, Statement, Var, at, walk
 from graphad.loops.lower import drop_unread
@@ -17,6 +19,7 @@ from graphad.loops.place import Storage
 from graphad.loops.registers import temporary
 
 DEPTH = 6
+SMALLER = 8  # elements of an array that need not be stored for each that must be stored for that
 
 
 class Recipe(NamedTuple):
@@ -37,7 +40,8 @@ class Recomputation:
         self.writers = program.writers()
         self.paths = {id(s): path for s, path in walk(program.body)}
         self.made: dict[object, tuple[Var, list[int]]] = {}
-        self.recipes = {var: recipe for var, found in self.writers.items() if (recipe := _recipe(found)) is not None}
+        recipes = {var: _recipe(found, axes) for var, found in self.writers.items()}
+        self.recipes = {var: recipe for var, recipe in recipes.items() if recipe is not None}
 
     def run(self) -> bool:
         """Clone what is worth it; answers whether anything changed."""
@@ -47,18 +51,18 @@ class Recomputation:
             for position, operand in enumerate(statement.inputs):
                 if isinstance(operand, Access) and operand.var in targets and self._worth(statement, operand):
                     path = self.paths[id(statement)]
-                    if not self._available(operand.var, path, 0):
+                    if not self._available(operand.var, path, operand.var, 0):
                         continue
                     statement.inputs[position] = self._clone(statement, operand)
         if self.made:
             drop_unread(self.program)
         return bool(self.made)
 
-    def _available(self, var: Var, path: tuple[Loop, ...], depth: int) -> bool:
-        """Whether the inputs of a cheap variable can be had inside some loops without storing anything new."""
-        return all(self._ready(o, path, depth) for o in self.recipes[var].inputs)
+    def _available(self, var: Var, path: tuple[Loop, ...], target: Var, depth: int) -> bool:
+        """Whether the inputs of a cheap variable can be had inside some loops without storing anything large."""
+        return all(self._ready(o, path, target, depth) for o in self.recipes[var].inputs)
 
-    def _ready(self, operand: Operand, path: tuple[Loop, ...], depth: int) -> bool:
+    def _ready(self, operand: Operand, path: tuple[Loop, ...], target: Var, depth: int) -> bool:
         if not isinstance(operand, Access):
             return True
         if any(not isinstance(a, int) for index in operand.indices for a, _ in index.terms):
@@ -67,7 +71,14 @@ class Recomputation:
         storage = self.storage.get(var)
         if var.fixed or storage is None or storage.home == path[: len(storage.home)]:
             return True
-        return depth < DEPTH and var in self.recipes and self._available(var, path, depth + 1)
+        if depth < DEPTH and var in self.recipes and self._available(var, path, target, depth + 1):
+            return True
+        return self._small(var, target)
+
+    def _small(self, var: Var, target: Var) -> bool:
+        """Whether a variable that lives in registers, such as the sum of a row, may be stored instead of another."""
+        count, other = (self.axes.estimate(product(v.shape)) for v in (var, target))
+        return not var.private and SMALLER * count <= other
 
     def _worth(self, reader: Statement, read: Access) -> bool:
         """The reader stands in another nest, and the value changes with every one of its loops."""
@@ -112,16 +123,26 @@ class Recomputation:
         return read.substitute(lambda a: at(-1 - unrolled.index(a)) if a in unrolled else at(self.axes.find(a))).indices
 
 
-def _recipe(writers: list[Statement]) -> Recipe | None:
+def _recipe(writers: list[Statement], axes: Axes) -> Recipe | None:
     """How to compute an element of a variable anew, where that is cheap."""
     first = writers[0]
-    if any(s.kind != "=" or s.functions or "/" in s.operation or "sqrt" in s.operation for s in writers):
+    if any(s.kind != "=" or s.functions or "sqrt" in s.operation or _divides(s, axes) for s in writers):
         return None
     if len(writers) > 1:
         return _choice(writers)
     if any(index.axis is None for index in first.out.indices):
         return None
     return Recipe(first, first.operation, _by_dimension(first))
+
+
+def _divides(statement: Statement, axes: Axes) -> bool:
+    """Whether a statement divides at every point: one number for a whole inner loop is inverted outside of it."""
+    if "/" not in statement.operation:
+        return False
+    loops = axes.loops(statement)
+    below = statement.inputs[-1]
+    shared = isinstance(below, Access) and bool(loops) and loops[-1] not in map(axes.find, below.axes())
+    return not (shared and statement.operation == "{0} / {1}")
 
 
 def _choice(parts: list[Statement]) -> Recipe | None:

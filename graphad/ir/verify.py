@@ -61,11 +61,7 @@ def check_sizes(graph: Graph) -> None:
         unknown = extent.names() - known
         if len(unknown) == 1 and sizes.linear(extent, *unknown) is not None:
             known |= unknown
-    types = {node.type for node in graph.nodes}
-    kinds = {kind for t in types for kind in (t.items if isinstance(t, TupleType) else (t,))}
-    used = {extent for kind in kinds for extent in kind.shape}
-    used |= {side for requirement in graph.requirements for side in (requirement.left, requirement.right)}
-    unsolved = sorted(set().union(*map(sizes.names, used)) - known)
+    unsolved = sorted(set().union(*map(sizes.names, _extents(graph))) - known)
     if unsolved:
         name = unsolved[0]
         inputs = ", ".join(f"{n}: {graph.nodes[i].type}" for n, i in graph.inputs.items())
@@ -77,6 +73,19 @@ def check_sizes(graph: Graph) -> None:
                 fix=f"declare an input with an axis `{name}`",
             )
         )
+
+
+def _extents(graph: Graph) -> set[sizes.Extent]:
+    """All extents of a graph: of types, of requirements, in parameters, and in the bodies of loops and branches."""
+    types = {node.type for node in graph.nodes}
+    kinds = {kind for t in types for kind in (t.items if isinstance(t, TupleType) else (t,))}
+    used = {extent for kind in kinds for extent in kind.shape}
+    used |= {side for requirement in graph.requirements for side in (requirement.left, requirement.right)}
+    used |= {value for node in graph.nodes for _, value in node.params if isinstance(value, sizes.Size)}
+    for node in graph.nodes:
+        if isinstance(node.type, TupleType):
+            used = used.union(*(_extents(body) for _, body in bodies(node.params)))
+    return used
 
 
 def _verify_names(graph: Graph) -> None:

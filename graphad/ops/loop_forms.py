@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np  # noqa: F401  (for the examples)
+import numpy as np
 
 from graphad.errors import ArgumentError, DtypeError, ShapeError, Source, describe
 from graphad.ir.graph import Graph
 from graphad.ir.operation import function
-from graphad.ir.sizes import Extent, as_extent, maximum
-from graphad.ir.types import INTEGERS, Requirement, TensorType, never_equal
+from graphad.ir.sizes import Extent, Size, as_extent, maximum
+from graphad.ir.types import INTEGERS, Requirement, TensorType, never_equal, promote, scalar_dtype
 from graphad.ir.variable import Variable
+from graphad.ops.build import is_number
 from graphad.ops.control import results_of
 from graphad.ops.extents import never_negative
 from graphad.ops.listening import checked, named, parameter
@@ -66,24 +67,40 @@ def scan(
     >>> ga.interpret(g, [0.5, 1.0], money=100.0)
     {'last': array(300.), 'before': array([100., 150.])}
     """
-    x_leaves, x_structure = flatten(xs)
     told = checked("scan", progress)
-    target = graph_of("scan", [*flatten(init)[0], *x_leaves], graph)
+    target = graph_of("scan", [*flatten(init)[0], *flatten(xs)[0]], graph)
+    return _scan("scan", target, fn, init, xs, length, reverse=bool(reverse), checkpoint=checkpoint, told=told)
+
+
+def _scan(
+    purpose: str,
+    target: Graph,
+    fn: Callable[[Any, Any], tuple[Any, Any]],
+    init: Any,
+    xs: Any,
+    length: Any = None,
+    *,
+    told: tuple[str | None, int] | None,
+    reverse: bool = False,
+    checkpoint: Any = None,
+) -> tuple[Any, Any]:
+    """As `scan`; `purpose` is the function that the user called, for messages."""
+    x_leaves, x_structure = flatten(xs)
     stacked = [as_variable(target, leaf) for leaf in x_leaves]
-    steps = _length(target, stacked, x_structure.paths("x"), length)
+    steps = _length(purpose, target, stacked, x_structure.places("xs"), length)
     elements = [TensorType(x.dtype, x.shape[1:]) for x in stacked]
-    carried = Carried("scan", target, init)
+    carried = Carried(purpose, target, init)
     traced = carried.trace(fn, [("x", x_structure, elements)], _carry_of_pair)
     y_leaves, y_structure = flatten(traced.result[1])
     y_names = y_structure.paths("y")
-    ys = traced.variables(y_names, y_leaves, [None] * len(y_leaves))
+    ys = traced.variables(y_structure.places("y"), y_leaves, [None] * len(y_leaves))
     traced.close({**carried.outputs, **{f"{name}_out": y for name, y in zip(y_names, ys, strict=True)}})
     if not carried.start and not ys:
         return init, y_structure.build(iter(()))
     lifted = lifted_together(traced)
     node = target.apply(
         "scan", *carried.start, *stacked, *lifted.values(), body=traced.frozen(lifted), carries=len(carried.start),
-        xs=len(stacked), length=steps, reverse=bool(reverse), checkpoint=as_schedule(checkpoint),
+        xs=len(stacked), length=steps, reverse=reverse, checkpoint=as_schedule(checkpoint, purpose),
         **parameter(named(told, traced.body.name)),
     )  # fmt: skip
     results = iter(results_of(node))
@@ -104,7 +121,7 @@ def _carry_of_pair(traced: Traced) -> Any:
     return traced.result[0]
 
 
-def as_schedule(checkpoint: Any) -> tuple[Any, ...] | None:
+def as_schedule(checkpoint: Any, purpose: str = "scan") -> tuple[Any, ...] | None:
     """The schedule that a user's `checkpoint=` means; raises `ArgumentError` for what is none."""
     if checkpoint is None or checkpoint in (("all",), ("carries",)):
         return checkpoint  # type: ignore[no-any-return]
@@ -117,47 +134,65 @@ def as_schedule(checkpoint: Any) -> tuple[Any, ...] | None:
         return checkpoint  # type: ignore[no-any-return]
     raise ArgumentError(
         describe(
-            f"`scan`: checkpoint={checkpoint!r} is no schedule",
+            f"`{purpose}`: checkpoint={checkpoint!r} is no schedule",
             expected='a number of states, "all", "carries", ("every", k) or None',
             fix="count at least one state: the first is among them",
         )
     )
 
 
-def _length(target: Graph, stacked: Sequence[Variable], names: Sequence[str], length: Any) -> Extent:
+def _length(purpose: str, target: Graph, stacked: Sequence[Variable], names: Sequence[str], length: Any) -> Extent:
     """The number of steps, on which all operands agree."""
     source = target._user_source()
     for name, x in zip(names, stacked, strict=True):
         if not x.shape:
-            problem = f"`scan`: `{name}` is a scalar, and has no axis to scan over"
-            raise ShapeError(describe(problem, got=str(x.type), source=source, fix="pass `length=` instead"))
+            problem = f"`{purpose}`: `{name}` is a scalar, and has no axis to run along"
+            fix = "pass `length=` instead" if purpose == "scan" else "give it a first axis: `x[None]`"
+            raise ShapeError(describe(problem, got=str(x.type), source=source, fix=fix))
     lengths = [(name, x.shape[0]) for name, x in zip(names, stacked, strict=True)]
     if length is not None:
-        lengths.insert(0, ("length", _extent("length", length, source)))
+        lengths.insert(0, ("length", _steps(length, source)))
     if not lengths:
-        raise ArgumentError(describe("`scan`: the number of steps is not known", source=source, fix="give `length=`"))
+        fix = "give `length=`" if purpose == "scan" else "give it something to run over"
+        raise ArgumentError(describe(f"`{purpose}`: the number of steps is not known", source=source, fix=fix))
     first, steps = lengths[0]
     for name, other in lengths[1:]:
         if never_equal(steps, other):
-            problem = f"`scan`: `{first}` and `{name}` have different lengths"
+            problem = f"`{purpose}`: `{first}` and `{name}` have different lengths"
             fix = "slice one of them: `x[:n]`"
             raise ShapeError(describe(problem, expected=str(steps), got=str(other), source=source, fix=fix))
         if other != steps:
-            target.require(Requirement("equal", other, steps, f"`scan`: `{first}` and `{name}` disagree", source))
+            target.require(Requirement("equal", other, steps, f"`{purpose}`: `{first}` and `{name}` disagree", source))
     return steps
 
 
-def _extent(name: str, value: Any, source: Source | None) -> Extent:
-    if isinstance(value, Variable):
+def _steps(length: Any, source: Source | None) -> Extent:
+    """The `length=` of a scan; raises `ArgumentError` for a variable, `ShapeError` for what is no number of steps."""
+    if isinstance(length, Variable):
         raise ArgumentError(
             describe(
-                f"`scan`: `{name}` is a variable, and the number of steps is to be known when a call begins",
-                got=repr(value),
+                "`scan`: `length` is a variable, and the number of steps is to be known when a call begins",
+                got=repr(length),
                 source=source,
                 fix="use `fori_loop` or `while_loop`, which run as often as variables say",
             )
         )
-    return as_extent(value)
+    number = _whole(length)
+    if not isinstance(length, (str, Size)) and (number is None or number < 0):
+        raise ShapeError(
+            describe(
+                f"`scan`: length={length!r} is no number of steps",
+                expected='an integer from 0 on, or a size such as "n" or "n-1"',
+                source=source,
+                fix="count the steps: `length=100`",
+            )
+        )
+    return as_extent(length)
+
+
+def _whole(value: Any) -> int | None:
+    """A Python or NumPy integer; None for anything else."""
+    return int(value) if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else None
 
 
 @function("map")
@@ -178,7 +213,8 @@ def map_(fn: Callable[[Any], Any], xs: Any, *, progress: Any = None) -> Any:
     def step(carry: None, x: Any) -> tuple[None, Any]:
         return None, fn(x)
 
-    return scan(step, None, xs, progress=checked("map", progress))[1]
+    told = checked("map", progress)
+    return _scan("map", graph_of("map", flatten(xs)[0], None), step, None, xs, told=told)[1]
 
 
 def _named_like(fn: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -209,6 +245,7 @@ def fori_loop(
 
     Arguments:
         lower, upper: integers, sizes such as `"n"`, or int64 variables. With variables the loop is a `while_loop`.
+            Where `upper` is not above `lower` nothing runs.
         body: called once; its state must keep its structure, shapes and dtypes. `i` is an int64 scalar.
         init: the first state.
         checkpoint, progress: as in `scan`.
@@ -224,7 +261,7 @@ def fori_loop(
     if isinstance(lower, Variable) or isinstance(upper, Variable):
         return _counted(lower, upper, body, init, told)
     target = graph_of("fori_loop", flatten(init)[0], graph)
-    first, last = as_extent(lower), as_extent(upper)
+    first, last = (_bound(target, name, bound) for name, bound in (("lower", lower), ("upper", upper)))
     steps = last - first
     if not never_negative(steps):
         steps = maximum(steps, 0)
@@ -233,30 +270,48 @@ def fori_loop(
     def step(carry: Any, i: Variable) -> tuple[Any, None]:
         return body(i if first == 0 else i + extent_value(i.graph, first), carry), None
 
-    return scan(step, init, iota(target, steps), checkpoint=checkpoint, progress=told)[0]
+    return _scan("fori_loop", target, step, init, iota(target, steps), checkpoint=checkpoint, told=told)[0]
+
+
+def _bound(target: Graph, name: str, value: Any) -> Extent:
+    """A bound of a counted loop that is no variable: an integer, also a negative one, or a size."""
+    number = _whole(value)
+    if number is not None:
+        return number
+    if not isinstance(value, (str, Size)):
+        raise _no_integer(target, name, repr(value))
+    return as_extent(value)
+
+
+def _no_integer(target: Graph, name: str, got: str) -> DtypeError:
+    return DtypeError(
+        describe(
+            f"`fori_loop`: `{name}` is no integer",
+            expected='an integer, a size such as "n", or a variable of type int64[]',
+            got=got,
+            source=target._user_source(),
+            fix="convert with `int` or `astype`",
+        )
+    )
 
 
 def _counted(lower: Any, upper: Any, body: Callable[[Any, Any], Any], init: Any, progress: Any) -> Any:
     target = graph_of("fori_loop", [lower, upper, *flatten(init)[0]], None)
-    first, last = (as_variable(target, e if isinstance(e, Variable) else as_extent(e)) for e in (lower, upper))
+    first, last = (
+        as_variable(target, bound if isinstance(bound, Variable) else _bound(target, name, bound))
+        for name, bound in (("lower", lower), ("upper", upper))
+    )
     for name, bound in (("lower", first), ("upper", last)):
         if bound.dtype not in INTEGERS or bound.shape:
-            raise DtypeError(
-                describe(
-                    f"`fori_loop`: `{name}` is no integer",
-                    expected="int64[]",
-                    got=str(bound.type),
-                    source=target._user_source(),
-                    fix="convert with `astype`",
-                )
-            )
+            raise _no_integer(target, name, str(bound.type))
 
     @_named_like(body)
     def step(carry: Any) -> Any:
         return carry[0] + 1, body(carry[0], carry[1])
 
     start = (first.astype("int64"), init)
-    return while_loop(lambda carry: carry[0] < last, step, start, progress=progress)[1]
+    places = ["i", *flatten(init)[1].places("carry")]
+    return _while("fori_loop", target, lambda carry: carry[0] < last, step, start, progress, places)[1]
 
 
 @function("while_loop")
@@ -288,8 +343,20 @@ def while_loop(
     np.float64(0.166667)
     """
     told = checked("while_loop", progress)
-    target = graph_of("while_loop", flatten(init)[0], graph)
-    carried = Carried("while_loop", target, init)
+    return _while("while_loop", graph_of("while_loop", flatten(init)[0], graph), test, body, init, told)
+
+
+def _while(
+    purpose: str,
+    target: Graph,
+    test: Callable[[Any], Any],
+    body: Callable[[Any], Any],
+    init: Any,
+    told: tuple[str | None, int] | None,
+    places: Sequence[str] | None = None,
+) -> Any:
+    """As `while_loop`; for messages, `purpose` is what the user called and `places` are those in the user's state."""
+    carried = Carried(purpose, target, init, places)
     if not carried.start:
         raise ArgumentError(
             describe(
@@ -301,7 +368,7 @@ def while_loop(
         )
     traced = carried.trace(body, [])
     traced.close(carried.outputs)
-    tested = Traced("while_loop", test, target, [carried.argument], "test")
+    tested = Traced(purpose, test, target, [carried.argument], "test")
     leaves, _ = flatten(tested.result)
     verdict = tested.variables(["test"], leaves[:1], [None])[0] if leaves else None
     if verdict is None or len(leaves) != 1 or verdict.type != TensorType("bool", ()):
@@ -337,8 +404,9 @@ def cond(
     """`true_fn(*operands) if predicate else false_fn(*operands)`; only the branch that is taken runs.
 
     Arguments:
-        predicate: one truth value; a Python bool chooses now.
-        true_fn, false_fn: called once each; results of one structure and equal types.
+        predicate: one truth value; one of Python or NumPy chooses now.
+        true_fn, false_fn: called once each; results of one structure and equal types. Numbers take the type of the
+            other branch's result.
         operands: variables, numbers, or tuples, lists, dictionaries and named tuples of them.
         graph: where the node is made, if neither the predicate nor an operand is a variable.
 
@@ -351,7 +419,7 @@ def cond(
     >>> ga.interpret(ga.transform.grad(g), -4.0), ga.interpret(ga.transform.grad(g), 4.0)
     ({'dy_dx': array(0.)}, {'dy_dx': array(0.25)})
     """
-    if isinstance(predicate, bool):
+    if isinstance(predicate, (bool, np.bool_)):
         return (true_fn if predicate else false_fn)(*operands)
     flat = [flatten(operand) for operand in operands]
     target = graph_of("cond", [predicate, *[leaf for leaves, _ in flat for leaf in leaves]], graph)
@@ -383,18 +451,19 @@ def cond(
 def _same_results(yes: Traced, no: Traced) -> Structure:
     """Both branches closed, with results of one structure and equal types."""
     flat, structure = flatten(yes.result)
-    other, other_structure = flatten(no.result)
+    other, other_structure = flatten(no.result, like=structure)
     problem = f"`cond`: `{no.body.name}` answers another structure than `{yes.body.name}`"
     same_structure(problem, other_structure, structure, yes.source, "return the same form from both")
     names = [f"{name}_out" for name in structure.paths("y")]
-    dtypes = [_dtype_of(b) or _dtype_of(a) for a, b in zip(flat, other, strict=True)]
-    left, right = yes.variables(names, flat, dtypes), no.variables(names, other, dtypes)
-    for name, one, two in zip(structure.paths("result"), left, right, strict=True):
+    dtypes = [_common_dtype(a, b) for a, b in zip(flat, other, strict=True)]
+    places = structure.places("result")
+    left, right = yes.variables(places, flat, dtypes), no.variables(places, other, dtypes)
+    for name, one, two in zip(places, left, right, strict=True):
         if one.type != two.type:
             error = ShapeError if one.dtype == two.dtype else DtypeError
             raise error(
                 describe(
-                    f"`cond`: {name} has one type in `{yes.body.name}` and another in `{no.body.name}`",
+                    f"`cond`: `{name}` has one type in `{yes.body.name}` and another in `{no.body.name}`",
                     expected="equal types",
                     got=f"{one.type} and {two.type}",
                     source=yes.source,
@@ -406,5 +475,10 @@ def _same_results(yes: Traced, no: Traced) -> Structure:
     return structure
 
 
-def _dtype_of(leaf: Any) -> str | None:
-    return leaf.dtype if isinstance(leaf, Variable) else None
+def _common_dtype(one: Any, other: Any) -> str | None:
+    """The dtype that a number in one branch takes from the result of the other, or two numbers from each other."""
+    variables = [leaf.dtype for leaf in (other, one) if isinstance(leaf, Variable)]
+    if variables:
+        return variables[0]
+    kinds = [scalar_dtype(leaf, None) for leaf in (one, other) if is_number(leaf)]
+    return promote(*kinds) if len(kinds) == 2 else None

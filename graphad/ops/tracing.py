@@ -57,18 +57,18 @@ class Traced:
         with self.body.open():
             self.result = fn(*given)
 
-    def variables(self, names: Sequence[str], leaves: Sequence[Any], dtypes: Sequence[str | None]) -> list[Variable]:
-        """The leaves of a result as variables of the body; numbers take the dtypes given."""
+    def variables(self, places: Sequence[str], leaves: Sequence[Any], dtypes: Sequence[str | None]) -> list[Variable]:
+        """The leaves of a result, at some places in it, as variables of the body; numbers take the dtypes given."""
         return [
-            self._variable(name, leaf, dtype) for name, leaf, dtype in zip(names, leaves, dtypes, strict=True)
+            self._variable(place, leaf, dtype) for place, leaf, dtype in zip(places, leaves, dtypes, strict=True)
         ]
 
-    def _variable(self, name: str, leaf: Any, dtype: str | None) -> Variable:
+    def _variable(self, place: str, leaf: Any, dtype: str | None) -> Variable:
         if isinstance(leaf, (Variable, bool, int, float, np.ndarray, np.generic, Size)):
             return as_variable(self.body, leaf, dtype)
         raise ArgumentError(
             describe(
-                f"`{self.body.purpose}`: `{name}`, a result of `{self.body.name}`, is no variable",
+                f"`{self.body.purpose}`: `{place}`, a result of `{self.body.name}`, is no variable",
                 expected="variables and numbers, or tuples and dictionaries of them",
                 got=type(leaf).__name__,
                 source=self.source,
@@ -138,10 +138,12 @@ class Carried:
         purpose: "scan", "fori_loop" or "while_loop", for messages.
         target: the graph in which the loop is made.
         init: the first state.
+        places: how the user writes its leaves, if not as parts of `carry`.
     """
 
-    def __init__(self, purpose: str, target: Graph, init: Any) -> None:
+    def __init__(self, purpose: str, target: Graph, init: Any, places: Sequence[str] | None = None) -> None:
         leaves, self.structure = flatten(init)
+        self.places = places or self.structure.places("carry")
         self.purpose, self.target = purpose, target
         self.start = [as_variable(target, leaf) for leaf in leaves]
         self.weak = [is_number(leaf) for leaf in leaves]
@@ -163,9 +165,9 @@ class Carried:
         traced, new = self._once(fn, rest, state_of)
         if self._promoted(new):
             traced, new = self._once(fn, rest, state_of)
-        for name, old, one in zip(self.names, self.start, new, strict=True):
+        for place, old, one in zip(self.places, self.start, new, strict=True):
             if one.type != old.type:
-                self._refuse(traced, name, old.type, one.type)
+                self._refuse(traced, place, old.type, one.type)
         self.outputs = {f"{name}_out": one for name, one in zip(self.names, new, strict=True)}
         return traced
 
@@ -173,10 +175,10 @@ class Carried:
         self, fn: Callable[..., Any], rest: Sequence[Argument], state_of: Callable[[Traced], Any]
     ) -> tuple[Traced, list[Variable]]:
         traced = Traced(self.purpose, fn, self.target, [self.argument, *rest])
-        leaves, structure = flatten(state_of(traced))
+        leaves, structure = flatten(state_of(traced), like=self.structure)
         problem = f"`{self.purpose}`: `{traced.body.name}` answers a carry of another structure than it takes"
         same_structure(problem, structure, self.structure, traced.source, "return the carry as it came")
-        return traced, traced.variables(self.names, leaves, [v.dtype for v in self.start])
+        return traced, traced.variables(self.places, leaves, [v.dtype for v in self.start])
 
     def _promoted(self, new: Sequence[Variable]) -> bool:
         """Whether a number at the start takes another dtype."""
@@ -188,12 +190,12 @@ class Carried:
                 changed = True
         return changed
 
-    def _refuse(self, traced: Traced, name: str, old: TensorType, new: TensorType) -> None:
+    def _refuse(self, traced: Traced, place: str, old: TensorType, new: TensorType) -> None:
         error = ShapeError if old.dtype == new.dtype else DtypeError
         fix = "start with an array of the shape that comes back" if error is ShapeError else "convert with `astype`"
         raise error(
             describe(
-                f"`{self.purpose}`: `{name}` changes its type in `{traced.body.name}`",
+                f"`{self.purpose}`: `{place}` changes its type in `{traced.body.name}`",
                 expected=str(old),
                 got=str(new),
                 source=traced.source,

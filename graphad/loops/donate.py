@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from graphad.loops.axes import Axes
 from graphad.loops.ir import Access, Index, IndexValue, Loop, Operand, Program, Statement, Var, at, walk
 from graphad.loops.place import Storage
@@ -14,7 +17,7 @@ def donate(program: Program, axes: Axes, storage: dict[Var, Storage]) -> None:
         if output.shape:
             found = Donation(uses, axes, storage, output).found()
             if found is not None:
-                _replace(program, found, output)
+                replaced(program, found, output)
                 uses.moved(found, output)
                 del storage[found]
 
@@ -26,7 +29,7 @@ def update_in_place(program: Program, axes: Axes, storage: dict[Var, Storage]) -
         if now is following or not storage[now].is_array or not now.shape:
             continue
         if Donation(Uses(program), axes, storage, following).replaces(now):
-            _replace(program, following, now)
+            replaced(program, following, now)
             del storage[following]
             state.next = now
 
@@ -117,10 +120,23 @@ class Donation:
         return all(self._place(a) == written for a in statement.accesses() if a.var is var)
 
 
-def _replace(program: Program, old: Var, new: Var) -> None:
+def replaced(program: Program, old: Var, new: Var) -> None:
+    """Put one variable in the place of another, everywhere in a program."""
     for statement in program.statements:
         statement.out = _moved(statement.out, old, new)
         statement.inputs = [_operand(o, old, new) for o in statement.inputs]
+        statement.results = tuple([new if var is old else var for var in statement.results])
+        if "loop" in statement.params:
+            statement.params["loop"] = _remembered(statement.params["loop"], old, new)
+
+
+def _remembered(loop: Any, old: Var, new: Var) -> Any:
+    """A loop whose carried values begin and end in another variable."""
+    changes = {
+        name: tuple([replace(one, memory=new) if one.memory is old else one for one in getattr(loop, name)])
+        for name in ("carried", "primal") if hasattr(loop, name)
+    }  # fmt: skip
+    return replace(loop, **changes)
 
 
 def _operand(operand: Operand, old: Var, new: Var) -> Operand:

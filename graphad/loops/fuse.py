@@ -48,6 +48,7 @@ def ordered(program: Program) -> list[Statement]:
 def _before(statement: Statement, writers: dict[Var, list[Statement]], present: set[int]) -> Iterator[Statement]:
     """What must come first: what is read, and the statement beside which a clone stands that is read."""
     yield from statement.after
+    yield from (reader for _, reader in statement.overwrites if id(reader) in present)
     for access in _read(statement):
         for writer in writers.get(access.var, ()):
             yield writer
@@ -144,7 +145,7 @@ class Grouping:
         earliest = 0.0 if loop is not None else -0.5
         members = {id(s) for s in bundle}
         for statement in bundle:
-            for access, writer in self._dependences(statement, writers, present):
+            for written, access, writer in self._dependences(statement, writers, present):
                 if id(writer) in members:
                     continue
                 at = position[id(writer)]
@@ -153,26 +154,30 @@ class Grouping:
                 elif at % 1:
                     ready = at + 0.5
                 else:
-                    ready = at if groups[at][0] == loop and self._fuses(writer, access, loop) else at + 1
+                    ready = at if groups[at][0] == loop and self._fuses(written, access, loop) else at + 1
                 earliest = max(earliest, ready)
         return earliest
 
     def _dependences(
         self, statement: Statement, writers: dict[Var, list[Statement]], present: set[int]
-    ) -> Iterator[tuple[Access, Statement]]:
+    ) -> Iterator[tuple[Access, Access, Statement]]:
+        """Statements that come first, with the elements that they touch and those that this one does."""
         for access in _read(statement):
             for writer in writers.get(access.var, ()):
-                yield access, writer
+                yield writer.out, access, writer
         for writer in statement.after:
             if id(writer) in present:
-                yield statement.out, writer
+                yield writer.out, statement.out, writer
+        for access, reader in statement.overwrites:
+            if id(reader) in present:
+                yield access, statement.out, reader
 
-    def _fuses(self, writer: Statement, access: Access, loop: int) -> bool:
+    def _fuses(self, written: Access, access: Access, loop: int) -> bool:
         """Whether a value written in a round of the loop is complete when that round reads it."""
         if loop in access.var.private:
             return True
         return any(
-            self.axes.aligned(writer.out, d) == loop and self.axes.aligned(access, d) == loop
+            self.axes.aligned(written, d) == loop and self.axes.aligned(access, d) == loop
             for d in range(len(access.indices))
         )
 

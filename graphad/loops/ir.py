@@ -161,6 +161,7 @@ class Statement:
         axes: the iteration space.
         dtype: of the result.
         after: statements that must have finished for the elements that this one changes.
+        overwrites: elements that others should read before this one changes them, and who reads them.
         carry: the carried value of a scan; `start` its first value.
         extra: loops beyond those of the axes in which the statement must stand (clones and partial sums).
         pin: the statement beside which a clone must stay.
@@ -177,6 +178,7 @@ class Statement:
     dtype: str
     functions: tuple[str, ...] = ()
     after: tuple[Statement, ...] = ()
+    overwrites: tuple[tuple[Access, Statement], ...] = ()
     carry: Access | None = None
     start: Literal | None = None
     extra: tuple[int, ...] = ()

@@ -183,8 +183,13 @@ class Lowering:
         """Give an accumulation its memory: a variable with one writer per contribution."""
         kept = [p for p, extent in enumerate(pending.shape) if extent != 1]
         var = self.program.variable(tuple(pending.shape[p] for p in kept), pending.dtype)
+        base = _base(pending) if self.depth and kind == "+=" else None
+        after: tuple[Statement, ...] = ()
+        if base is not None:
+            after = (self.accumulate(var, "=", base.value, tuple(base.target[p] for p in kept)),)
         for contribution in pending.contributions:
-            self.accumulate(var, kind, contribution.value, tuple(contribution.target[p] for p in kept))
+            if contribution is not base:
+                self.accumulate(var, kind, contribution.value, tuple(contribution.target[p] for p in kept), after)
         return View(Access(var, tuple(at(p) for p in kept)), pending.shape)
 
     def copied(self, view: View, dtype: str) -> tuple[Var, Statement]:
@@ -303,6 +308,17 @@ def _merged(low: Lowering, node: Node) -> Pending | None:
 def _scatters(pending: Pending) -> bool:
     """Whether some contribution goes elsewhere than to the elements of its own axes in order."""
     return any(index.axis is None for c in pending.contributions for index in c.target)
+
+
+def _base(pending: Pending) -> Contribution | None:
+    """The array to a few elements of which something is added, where a sum is that: it can be changed in place."""
+    whole_ones = [c for c in pending.contributions if all(index.axis == p for p, index in enumerate(c.target))]
+    if len(whole_ones) != 1 or len(pending.contributions) == 1:
+        return None
+    others = [c for c in pending.contributions if c is not whole_ones[0]]
+    found = plain(whole_ones[0].value)
+    natural = found is not None and found[1] == tuple(range(len(pending.shape)))
+    return whole_ones[0] if natural and all(any(i.axis is None for i in c.target) for c in others) else None
 
 
 def _identity(view: View, shape: tuple[Extent, ...]) -> Contribution:

@@ -14,6 +14,7 @@ from graphad.loops.delays import Delays
 from graphad.loops.donate import donate, update_in_place
 from graphad.loops.first import assign_first
 from graphad.loops.fuse import fuse
+from graphad.loops.in_place import read_first, spare_copies
 from graphad.loops.interchange import interchange
 from graphad.loops.ir import Program, Statement, Var
 from graphad.loops.layout import straighten
@@ -76,6 +77,7 @@ def arranged(program: Program, threads: int = 1) -> Schedule:
     split_accumulations(program, axes)
     hoist_loads(program, axes)
     straighten(program, axes)
+    read_first(program, axes)
     for _ in range(ROUNDS):
         program.body = fuse(program, axes)
         storage = place(program, axes)
@@ -93,6 +95,7 @@ def arranged(program: Program, threads: int = 1) -> Schedule:
     if threads == 1:
         clear_ahead(program, axes, storage)
     donate(program, axes, storage)
+    spare_copies(program, axes, storage)
     update_in_place(program, axes, storage)
     widen(program, axes, storage)
     strip_mine(program, axes, storage)

@@ -20,6 +20,7 @@ from passes.dead import DeadCode
 from passes.elements import StackElements
 from passes.fold import Fold
 from passes.fuse_loops import FuseLoops
+from passes.hoist import Hoist
 from passes.in_bodies import Known, run_everywhere
 from passes.loop_parts import LoopParts
 from passes.mirror import Mirror
@@ -43,6 +44,8 @@ DEFAULT: tuple[Pass, ...] = (
     Mirror(),
     Simplify(),
     Fold(),
+    CommonSubexpressions(),
+    Hoist(),
     CommonSubexpressions(),
     Tails(),
     LoopParts(),

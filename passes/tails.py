@@ -1,9 +1,9 @@
 """The logistic function of x and of -x come from one value, the tail of x: what a derivative needs is stored once.
 
 The derivative of σ(x) is σ(x) σ(-x): with 1 - σ(x) it would lose its digits where σ(x) is near 1. The tail, the smaller
-of both with the sign of x, is one dear value from which either takes two additions. So the planners of memory, which
-count bytes of dear values, find that a reverse sweep needs one array where σ(x) and the product were two. In the end a
-tail of which only one of both is made becomes that function again.
+of both with the sign of x, is one dear value from which either takes two additions. So reverse sweeps, which store the
+fewest bytes of dear values, find that they need one array where σ(x) and the product were two. In the end a tail that
+no loop stores becomes one or two functions again: in one and the same step both cost no more than it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def make_tails(graph: Graph) -> Graph:
 
 
 def unmake_tails(graph: Graph) -> Graph:
-    """The graph without the tails of which only one function is made; itself where there are none.
+    """The graph without the tails of which nothing but logistic functions is made; itself where there are none.
 
     >>> g = Graph("f")
     >>> x = g.input("x")
@@ -64,12 +64,12 @@ def unmake_tails(graph: Graph) -> Graph:
     >>> [after.nodes[i].op for i in sorted(keep(after, after.outputs.values()))]
     ['input', 'neg', 'sigmoid']
     """
-    single = _single(graph)
-    if not single:
+    inside = _inside(graph)
+    if not inside:
         return graph
 
     def replace(new: Graph, old: int, node: Node, args: tuple[int, ...]) -> int | None:
-        if old not in single:
+        if old not in inside:
             return None
         (tail,), turned = args, new.nodes[args[0]].op == "neg"
         if turned:
@@ -80,8 +80,8 @@ def unmake_tails(graph: Graph) -> Graph:
     return rebuild(graph, replace)
 
 
-def _single(graph: Graph) -> set[int]:
-    """The functions of tails of which nothing else is made."""
+def _inside(graph: Graph) -> set[int]:
+    """The logistic functions of tails of which nothing else is made."""
     live = sorted(keep(graph, graph.outputs.values()))
     users: dict[int, list[int]] = {i: [] for i in live}
     for i in live:
@@ -89,13 +89,11 @@ def _single(graph: Graph) -> set[int]:
             users[arg].append(i)
     outputs, found = set(graph.outputs.values()), set[int]()
     for tail in live:
-        if graph.nodes[tail].op != "sigmoid_tail" or tail in outputs or len(users[tail]) != 1:
-            continue
-        (user,) = users[tail]
-        if graph.nodes[user].op == "neg" and user not in outputs and len(users[user]) == 1:
-            (user,) = users[user]
-        if graph.nodes[user].op == "sigmoid_of_tail":
-            found.add(user)
+        if graph.nodes[tail].op == "sigmoid_tail":
+            turned = [i for i in users[tail] if graph.nodes[i].op == "neg"]
+            made = [i for one in (tail, *turned) for i in users[one] if i not in turned]
+            if outputs.isdisjoint((tail, *turned)) and all(graph.nodes[i].op == "sigmoid_of_tail" for i in made):
+                found.update(made)
     return found
 
 
@@ -104,7 +102,7 @@ class Tails(Pass):
     """Logistic functions as functions of tails, or back again.
 
     Arguments:
-        back: where only one function is made of a tail.
+        back: where tails are not stored.
     """
 
     back: bool = False

@@ -11,7 +11,7 @@ import numpy as np
 
 import graphad as ga
 from graphad.emit import kernels
-from graphad.emit.aliasing import READ, Memory, Scopes, origins
+from graphad.emit.aliasing import READ, TAPES, Memory, Scopes, origins
 from graphad.emit.source import Generated, generate
 from graphad.loops.scratch import ends
 from passes.pipeline import run_pipeline
@@ -68,7 +68,7 @@ def test_only_arrays_that_lie_apart_are_told_apart() -> None:
 
 def test_arguments() -> None:
     memory = Memory(frozenset({"x", "w"}), frozenset({"y", "z"}), {"v": 0}, ())
-    assert memory.owners == [READ, "y", "z", "v"]
+    assert memory.owners == [READ, TAPES, "y", "z", "v"]
     assert memory.owner("w") == READ
     assert memory.owner("other") is None
     assert all(memory.apart(a, b) for a, b in combinations(memory.owners, 2))
@@ -95,8 +95,18 @@ def test_views_belong_to_what_they_show() -> None:
     assert owners["c"] == {READ}
 
 
+def test_tapes_share_memory_with_each_other_only() -> None:
+    step = "    for k in range(3):\n        a = _array(tape + 64 * k, np.float64, (2,))\n"
+    owners = found(f"{step}    b = a\n    b, c = y, b\n")
+    assert owners["a"] == {TAPES}
+    assert owners["b"] == owners["c"] == {TAPES, "y"}
+    memory = Memory(frozenset("x"), frozenset("y"))
+    assert memory.apart(TAPES, "y")
+    assert not memory.apart(TAPES, TAPES)
+
+
 def test_memory_of_unknown_origin_may_be_any() -> None:
-    owners = found("    a = _array(tape, np.float64, (2,))\n    b = a\n    b, c = y, b\n")
+    owners = found("    a = other(tape)\n    b = a\n    b, c = y, b\n")
     assert {"a", "b", "c"}.isdisjoint(owners)
 
 

@@ -2,8 +2,8 @@
 
 Left to itself it compares addresses in front of every loop, and does not vectorise a loop that would need too many
 comparisons. The inputs are only read, outputs overlap nothing else, and of the scratch block the plan says which arrays
-live at the same time, so lie apart. An array that reaches an access under several names, as the two places of a carry
-do, may be either.
+live at the same time, so lie apart; tapes lie apart from all else. An array that reaches an access under several names,
+as the two places of a carry do, may be either.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from graphad.loops.scratch import Slot, together
 
 READ = "inputs"  # all arrays that are only read: nothing needs to know them apart
+TAPES = "tapes"  # all arrays on tapes, blocks of memory of their own that one loop after the other uses
 MOST = 256  # arrays up to which LLVM is told; what is told grows with their square
 
 
@@ -39,7 +40,7 @@ class Memory:
     @property
     def owners(self) -> list[str]:
         """The names of the arrays; those that are only read are one."""
-        return [READ, *sorted(self.written), *self.scratch]
+        return [READ, TAPES, *sorted(self.written), *self.scratch]
 
     def owner(self, name: str) -> str | None:
         """The owner of the memory of a name that is one's own."""
@@ -60,17 +61,19 @@ class Memory:
 def origins(definition: ast.FunctionDef, memory: Memory) -> dict[str, frozenset[str]]:
     """For each name of an array the owners of the memory that it may stand for; names with unknown ones are missing.
 
-    >>> (kernel,) = ast.parse("def f(x, y):\\n a = x[0]\\n b = _array(i, float, (2,))\\n a, y = y, a").body
+    >>> (kernel,) = ast.parse("def f(x, y):\\n a = x[0]\\n b = _array(tape, float, (2,))\\n a, y = y, a").body
     >>> found = origins(kernel, Memory(frozenset("x"), frozenset("y")))
     >>> {name: sorted(owners) for name, owners in sorted(found.items())}
-    {'a': ['inputs', 'y'], 'x': ['inputs'], 'y': ['inputs', 'y']}
+    {'a': ['inputs', 'y'], 'b': ['tapes'], 'x': ['inputs'], 'y': ['inputs', 'y']}
     """
     found: dict[str, set[str]] = {a.arg: set() for a in definition.args.args}
     sources: list[tuple[str, str | None]] = []
     for target, value in _assignments(definition):
         found.setdefault(target, set())
-        if not (isinstance(value, ast.Call) and target in memory.scratch):
+        if not (isinstance(value, ast.Call) and ast.unparse(value.func) == "_array"):
             sources.append((target, _base(value)))
+        elif target not in memory.scratch:
+            found[target].add(TAPES)
     for name, owners in found.items():
         own = memory.owner(name)
         owners |= {own} if own else set()

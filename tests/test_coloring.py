@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,14 @@ def test_published_numbers() -> None:
     both = bidirectional_coloring(head)
     assert (both.forward, both.reverse) == (2, 1)
     assert count(color_symmetric(head)) == 2
+
+
+def test_full_matrices_are_not_searched() -> None:
+    start = process_time()
+    assert count(color_symmetric(csr_array(np.ones((1000, 1000), bool)))) == 1000
+    assert process_time() - start < 1.0  # the search takes many seconds
+    half = csr_array(np.kron(np.eye(2), np.ones((50, 50))).astype(bool))
+    assert count(color_symmetric(half)) == 50
 
 
 def test_sweeps_are_split_by_their_costs() -> None:

@@ -20,6 +20,7 @@ Ordering = Literal["natural", "largest first", "smallest last", "incidence degre
 ORDERINGS: tuple[Ordering, ...] = get_args(Ordering)
 
 MANY = 20_000_000  # pairs of columns in a row, beyond which columns are coloured in their natural order only
+FEW = 64  # vertices of a graph that is coloured in no time, however many edges it has
 SPLITS = (2, 3, 5, 8, 16, 32)  # entries a row from which it is a long one, tried for a bidirectional colouring
 
 
@@ -128,7 +129,9 @@ def color_symmetric(pattern: Any, ordering: Ordering | None = None) -> Colors:
     """A star colouring: neighbours differ, and no path of four vertices has two colours only.
 
     Then every entry of a symmetric matrix, or its mirror image, stands alone in its row among the columns of a colour.
-    Vertices with very many neighbours get colours of their own, which no such path can have twice.
+    Vertices with very many neighbours get colours of their own, which no such path can have twice, and so do all where
+    more than half of the elements are entries: two colours share at most as many edges as they have vertices, so no
+    colouring of such a matrix does with less than a quarter of that, and the search would take minutes.
 
     >>> from scipy.sparse import csr_array
     >>> color_symmetric(csr_array(np.eye(4, dtype=bool) | np.eye(4, k=1, dtype=bool) | np.eye(4, k=-1, dtype=bool)))
@@ -136,6 +139,8 @@ def color_symmetric(pattern: Any, ordering: Ordering | None = None) -> Colors:
     """
     adjacency = compressed_rows(pattern)
     lengths = np.diff(adjacency.indptr)
+    if 2 * adjacency.nnz > adjacency.shape[0] ** 2 and adjacency.shape[0] > FEW:
+        return np.arange(adjacency.shape[0], dtype=np.int32)
     hubs = lengths > max(64.0, 4.0 * np.sqrt(max(adjacency.nnz, 1)))
     colors = np.full(adjacency.shape[0], -1, np.int32)
     colors[hubs] = np.arange(np.count_nonzero(hubs))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.errors import ShapeError, describe
+from graphad.errors import IndexRangeError, ShapeError, Source, describe
 from graphad.ir import sizes
 from graphad.ir.apply import bind_arguments
 from graphad.ir.bodies import extent_parameters
@@ -60,6 +60,7 @@ class Prepared:
     """
 
     def __init__(self, graph: Graph, given: Iterable[int], bound: Mapping[str, int], targets: Sequence[int]) -> None:
+        self.nodes = graph.nodes
         self.given = tuple(given)
         self.targets = targets
         self.steps: list[tuple[int, Callable[..., Any], tuple[int, ...], dict[str, Any]]] = []
@@ -75,9 +76,21 @@ class Prepared:
         known: dict[int, Any] = dict(values)
         with np.errstate(all="ignore"):
             for node_id, reference, args, params in self.steps:
-                result = reference(*[known[a] for a in args], **params)
+                try:
+                    result = reference(*[known[a] for a in args], **params)
+                except IndexRangeError as error:
+                    raise _located(error, self.nodes[node_id].source) from None
                 known[node_id] = result if type(result) is tuple else np.asarray(result)
         return tuple([known[i] for i in self.targets])
+
+
+def _located(error: IndexRangeError, source: Source | None) -> IndexRangeError:
+    """An error with the user's line; that of the innermost body is the one that says most."""
+    text = str(error)
+    if source is None or "\n  at: " in text:
+        return error
+    before, fix, after = text.partition("\n  fix: ")
+    return IndexRangeError(f"{before}\n  at: {source}{fix}{after}")
 
 
 @lru_cache(maxsize=256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -111,3 +112,17 @@ def test_users_see_an_error_and_nothing_is_written() -> None:
     assert (out == 7.0).all()
     with pytest.raises(IndexRangeError, match=message):
         ga.value_and_grad(embedded(), ["table", "w"], tier="interpreted")(TABLE, np.array([1, 9]), W)
+
+
+def test_the_message_has_the_line_in_the_body() -> None:
+    g = ga.Graph("lines")
+    x, first = g.input("x", "n"), g.input("first", ("m", "k"), "int64")
+    row = lambda places: ga.scan(lambda s, i: (s + x[i], None), 0.0, places)[0]  # noqa: E731
+    line = sys._getframe().f_lineno - 1
+    g.output("y", ga.map(row, first))
+    for tier in ("interpreted", "compiled"):
+        with pytest.raises(IndexRangeError) as caught:
+            ga.compile(g, tier=tier)(np.ones(3), np.array([[0, 1], [2, 3]]))
+        parts = str(caught.value).splitlines()
+        assert [part.partition(":")[0] for part in parts[1:]] == ["  expected", "  got", "  at", "  fix"]
+        assert parts[3].endswith(f"test_body_indices.py:{line}")

@@ -99,7 +99,12 @@ def _checked(shape: tuple[int, ...], indices: tuple[Any, ...], axes: Axes) -> tu
     for index, axis in zip(indices, axes, strict=True):
         if index.size and not (index.min() >= 0 and index.max() < shape[axis]):
             raise IndexRangeError(
-                describe(f"an index leaves axis {axis}", expected=f"from 0 to {shape[axis] - 1}", got=str(index))
+                describe(
+                    f"an index leaves axis {axis}",
+                    expected=f"from 0 to {shape[axis] - 1}" if shape[axis] else "no index: the axis is empty",
+                    got=str(index),
+                    fix="correct the index, or keep it inside: `np.clip(i, 0, n - 1)`",
+                )
             )
     return tuple(index.reshape(-1) for index in indices)
 

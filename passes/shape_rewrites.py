@@ -59,11 +59,13 @@ def broadcast_of(rewriter: Rewriter, node: Node) -> int | None:
 
 
 def slice_of(rewriter: Rewriter, node: Node) -> int | None:
-    """A slice of everything, of a slice, or of one number."""
+    """A slice of everything, of a slice, of one number, or of just those elements that were replaced."""
     inner = rewriter.nodes[node.args[0]]
     starts, steps = node.param("starts"), node.param("steps")
     if node.type.shape == inner.type.shape and all(s == 0 for s in starts) and all(s == 1 for s in steps):
         return node.args[0]
+    if inner.op == "where" and _window(rewriter, inner.args[0], node):
+        return rewriter.make("slice", inner.args[1], starts=starts, sizes=node.param("sizes"), steps=steps)
     if inner.op != "slice":
         return uniform(rewriter, node)
     first, stride = inner.param("starts"), inner.param("steps")
@@ -74,6 +76,18 @@ def slice_of(rewriter: Rewriter, node: Node) -> int | None:
         sizes=node.param("sizes"),
         steps=tuple(t * s for t, s in zip(stride, steps, strict=True)),
     )
+
+
+def _window(rewriter: Rewriter, mask: int, node: Node) -> bool:
+    """Whether a mask is true in just the window that a slice takes."""
+    placed = rewriter.nodes[mask]
+    if placed.op != "embed" or any(placed.param(name) != node.param(name) for name in ("starts", "steps")):
+        return False
+    true = rewriter.nodes[placed.args[0]]
+    if true.type.shape != node.type.shape:
+        return False
+    true = rewriter.nodes[true.args[0]] if true.op == "broadcast_to" else true
+    return true.op == "const" and bool(true.param("value").array.all())
 
 
 def cast_of(rewriter: Rewriter, node: Node) -> int | None:

@@ -94,6 +94,13 @@ def rows_(u: Any, i: int) -> None:
     u[i - 1] += u[i] * 0.1
 
 
+def window_(x: Any, i: int) -> None:
+    x[i] = rule_of_recurrence(x, i)
+    first = x[0] * x[i]
+    x[0] = first
+    x[1:4:2] = x[2:4] * 0.9
+
+
 def grid_(u: Any, i: int) -> None:
     for j in range(1, u.shape[1]):
         u[i, j] = u[i, j - 1] * np.sin(u[i - 1, j])
@@ -102,6 +109,12 @@ def grid_(u: Any, i: int) -> None:
 CASES: dict[str, tuple[Body, Callable[[Any, int], None], Any]] = {
     "set": (lambda i, x: x.at[i].set(rule_of_recurrence(x, i)), set_, "n"),
     "add": (lambda i, x: (y := x.at[i].add(np.cos(x[i - 1]))).at[i - 1].add(y[i] * 0.5), add_, "n"),
+    "window": (
+        lambda i, x: (z := (y := x.at[i].set(rule_of_recurrence(x, i))).at[0].set(y[0] * y[i])).at[1:4:2].set(
+            z[2:4] * 0.9
+        ),
+        window_, "n",
+    ),
     "several": (several, several_, "n"),
     "rows": (
         lambda i, u: (v := u.at[i, :].set(row(u, i)).at[i, 0].add(1.0)).at[i - 1, :].add(v[i] * 0.1),
@@ -132,7 +145,7 @@ def test_steps_change_what_they_carry_and_copy_nothing(name: str) -> None:
     np.testing.assert_allclose(plain["dy_dx"], gradient, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["set", "add", "several"])
+@pytest.mark.parametrize("name", ["set", "add", "several", "window"])
 def test_the_memory_of_a_gradient_is_proportional_to_the_array(name: str) -> None:
     f = ga.value_and_grad(program(CASES[name][0]))
     counts = []

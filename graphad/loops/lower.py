@@ -276,7 +276,7 @@ def lower_node(low: Lowering, node_id: int, node: Node) -> Lowered:
 
 def elementwise(low: Lowering, node_id: int, node: Node, emission: Scalar) -> View | Pending:
     """An elementwise operation: merged accumulations, index arithmetic, or one statement."""
-    merged = _merged(low, node)
+    merged = _merged(low, node) or _window(low, node)
     if merged is not None:
         return merged
     shape = node.type.shape
@@ -305,6 +305,25 @@ def _merged(low: Lowering, node: Node) -> Pending | None:
     return Pending(node.type.shape, node.type.dtype, tuple(contributions))
 
 
+def _window(low: Lowering, node: Node) -> View | None:
+    """In the step of a loop, an array of which a window is replaced: a copy, and the window."""
+    mask = low.results[node.args[0]] if node.op == "where" and low.depth else None
+    if not isinstance(mask, Pending) or len(mask.contributions) != 1:
+        return None
+    (true,) = mask.contributions
+    chosen, base = low.results[node.args[1]], low.view(node.args[2])
+    if not isinstance(true.value.operand, Literal) or not true.value.operand.value or isinstance(base.operand, Literal):
+        return None
+    placed = chosen.contributions[0] if isinstance(chosen, Pending) and len(chosen.contributions) == 1 else None
+    if placed is not None and (placed.target, placed.value.shape) == (true.target, true.value.shape):
+        value = placed.value
+    else:
+        value = stretched(low.view(node.args[1]), node.type.shape).moved(true.target, true.value.shape)
+    var, filled = low.copied(stretched(base, node.type.shape), node.type.dtype)
+    low.accumulate(var, "=", value, true.target, after=(filled,))
+    return whole(var)
+
+
 def _scatters(pending: Pending) -> bool:
     """Whether some contribution goes elsewhere than to the elements of its own axes in order."""
     return any(index.axis is None for c in pending.contributions for index in c.target)
@@ -312,13 +331,19 @@ def _scatters(pending: Pending) -> bool:
 
 def _base(pending: Pending) -> Contribution | None:
     """The array to a few elements of which something is added, where a sum is that: it can be changed in place."""
-    whole_ones = [c for c in pending.contributions if all(index.axis == p for p, index in enumerate(c.target))]
+    whole_ones = [c for c in pending.contributions if _covers(c, pending.shape)]
     if len(whole_ones) != 1 or len(pending.contributions) == 1:
         return None
     others = [c for c in pending.contributions if c is not whole_ones[0]]
     found = plain(whole_ones[0].value)
     natural = found is not None and found[1] == tuple(range(len(pending.shape)))
-    return whole_ones[0] if natural and all(any(i.axis is None for i in c.target) for c in others) else None
+    partly = all(c.value.shape != pending.shape or any(i.axis is None for i in c.target) for c in others)
+    return whole_ones[0] if natural and partly else None
+
+
+def _covers(contribution: Contribution, shape: tuple[Extent, ...]) -> bool:
+    """Whether something is added to all elements in their order."""
+    return contribution.value.shape == shape and all(i.axis == p for p, i in enumerate(contribution.target))
 
 
 def _identity(view: View, shape: tuple[Extent, ...]) -> Contribution:

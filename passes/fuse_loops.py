@@ -2,7 +2,8 @@
 
 So a loop and the loop of its duals, or a loop and the forward half of its own reverse sweep, run each step once: what
 they have in common is found afterwards, as equal carries (pass `loop_parts`) and as equal nodes of the body (`cse`).
-A loop that runs until a test fails is merged with another one only where the tests are shown to be equal.
+A loop that runs until a test fails is merged with another one only where the tests are shown to be equal; what unwinds
+its tapes, always.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from passes.base import Pass
 from passes.dead import remove_dead
 from passes.loop_slots import ROLES, slots_of, value_numbers
 
-FUSED = ("scan", "while_loop", "cond")
+FUSED = ("scan", "while_loop", "cond", "unwind")
 
 
 def fuse_loops(graph: Graph) -> Graph:
@@ -45,7 +46,7 @@ def _pair(graph: Graph) -> tuple[int, int] | None:
     groups: dict[Any, list[int]] = {}
     for node_id, node in enumerate(graph.nodes):
         if node.op in FUSED:
-            groups.setdefault(_kind(node), []).append(node_id)
+            groups.setdefault(_kind(graph, node), []).append(node_id)
     waits = _waiting(graph, [i for group in groups.values() for i in group])
     for group in groups.values():
         for place, left in enumerate(group):
@@ -56,8 +57,11 @@ def _pair(graph: Graph) -> tuple[int, int] | None:
     return None
 
 
-def _kind(node: Node) -> Any:
+def _kind(graph: Graph, node: Node) -> Any:
     """What two nodes must have in common."""
+    if node.op == "unwind":
+        tape = graph.nodes[node.args[node.param("carries")]]
+        return node.op, tape.args[0], node.region
     if node.op == "scan":
         return node.op, node.param("length"), node.param("reverse"), node.region
     return (node.op, node.args[0], node.region) if node.op == "cond" else (node.op, node.region)
@@ -77,7 +81,7 @@ def _waiting(graph: Graph, loops: Sequence[int]) -> dict[int, int]:
 
 def _related(graph: Graph, left: int, right: int) -> bool:
     one, other = graph.nodes[left], graph.nodes[right]
-    if one.op == "cond":
+    if one.op in ("cond", "unwind"):
         return True
     shared = {a for a in one.args if graph.nodes[a].op != "const"}.intersection(other.args)
     if one.op == "scan":

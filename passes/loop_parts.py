@@ -133,8 +133,9 @@ def reduce_node(new: Graph, node: Node, args: tuple[int, ...], used: Sequence[in
             continue
         kept.append(Given(one.place, one.node, role))
     kept.sort(key=lambda one: slots.order(one))
-    results = [k for k in live_results if k not in invariant and k not in merged]
-    mapped = {k: results.index(merged.get(k, k)) for k in live_results if k not in invariant}
+    equal = {**merged, **slots.equal_results(live_results)}
+    results = [k for k in live_results if k not in invariant and k not in equal]
+    mapped = {k: results.index(equal.get(k, k)) for k in live_results if k not in invariant}
     untouched = (
         [one.place for one in kept] == list(range(slots.count))
         and results == list(range(len(slots.results)))

@@ -183,6 +183,15 @@ class Slots:
         first: dict[int, int] = {}
         return {k: one for k in carries if (one := first.setdefault(groups[k], k)) != k}
 
+    def equal_results(self, live: Sequence[int]) -> dict[int, int]:
+        """What a loop stacks or puts on a tape twice, and where it does so first."""
+        if not self.mergeable:
+            return {}
+        first: dict[int, int] = {}
+        outputs = list(self.main.outputs.values())
+        stacked = [k for k in live if k >= self.carries]
+        return {k: one for k in stacked if (one := first.setdefault(outputs[k], k)) != k}
+
     # ------------------------------------------------------------------ the node made again
 
     def rebuilt(self, kept: Sequence[Given], stands: Mapping[int, Any], results: Sequence[int]) -> Frozen:

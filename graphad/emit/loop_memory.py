@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.emit.instructions import kernel
+from graphad.emit.instructions import WORDS, kernel
 from graphad.emit.unrolled import Ids, Unroller
 from graphad.ir.types import TensorType
 
 CHUNK = 1 << 15  # words of the regions of a loop, at most where more than one step fits
 MOST_STEPS = 1 << 12  # of a chunk
+MOST_INSTRUCTIONS = 1 << 23  # of a chunk where more than one step fits: some 15 ms, so that a loop can give up in time
+SECONDS = 2e-9  # that an instruction takes
 Array = NDArray[Any]
 Moves = NDArray[np.uint64]
 Types = tuple[TensorType, ...]
@@ -126,9 +128,9 @@ def shape_of(kind: TensorType) -> tuple[int, ...]:
     return tuple([int(str(extent)) for extent in kind.shape])
 
 
-def steps_at_once(words: int) -> int:
-    """How many steps a chunk has whose regions take some words for each."""
-    return max(1, min(MOST_STEPS, CHUNK // max(1, words)))
+def steps_at_once(words: int, instructions: int) -> int:
+    """How many steps a chunk has whose regions take some words for each, and the code some instructions."""
+    return max(1, min(MOST_STEPS, CHUNK // max(1, words), MOST_INSTRUCTIONS // max(1, instructions)))
 
 
 class Section(NamedTuple):
@@ -137,6 +139,11 @@ class Section(NamedTuple):
     code: NDArray[np.uint32]
     before: Moves
     after: Moves
+
+    @property
+    def seconds(self) -> float:
+        """About how long a round takes."""
+        return SECONDS * (len(self.code) / WORDS + len(self.before) + len(self.after))
 
 
 class LoopTape:

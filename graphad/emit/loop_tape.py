@@ -11,6 +11,7 @@ from graphad.emit.loop_memory import MOST_STEPS, Array, LoopTape, Memory, Sectio
 from graphad.ir.bodies import input_types, output_types
 from graphad.ir.graph import Graph
 from graphad.ops.listening import Progress, backwards, loop_done, step_done
+from graphad.ops.patience import expect
 from graphad.ops.schedules import actions
 from graphad.ops.sweep import carry_step
 
@@ -36,7 +37,9 @@ class ScanTape(LoopTape):
         answer = program.unroller.run(body, self.inputs)
         back = program.carried(answer[:carries], self.inputs[:carries])
         elements = slice(carries, carries + xs)
-        self.chunk = steps_at_once(sum(ids.size for ids in (*self.inputs[elements], *answer[carries:])))
+        self.chunk = steps_at_once(
+            sum(ids.size for ids in (*self.inputs[elements], *answer[carries:])), program.unroller.length
+        )
         rows = min(length, self.chunk)
         reads = program.stream(self.inputs[elements], self.kinds[elements], rows)
         writes = program.stream(answer[carries:], results[carries:], rows)
@@ -46,6 +49,7 @@ class ScanTape(LoopTape):
 
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         """Chunk by chunk."""
+        expect(self.length * self.section.seconds)
         carries, end = self.carries, self.carries + self.xs
         memory = self._memory()
         kept = [*range(carries), *range(end, len(arrays))]
@@ -83,7 +87,7 @@ class WhileTape(LoopTape):
         program.unroller.test(program.unroller.run(test, self.inputs)[0])
         answer = program.unroller.run(body, self.inputs)
         back = program.carried(answer[:carries], self.inputs[:carries])
-        self.chunk = steps_at_once(sum(ids.size for ids in answer[carries:]))
+        self.chunk = steps_at_once(sum(ids.size for ids in answer[carries:]), program.unroller.length)
         self.writes = program.placed(program.stream(answer[carries:], results[carries:], self.chunk))
         self.section = Section(program.unroller.code(), moves([], []), moves([], self.writes, back))
         self._finish()
@@ -121,7 +125,7 @@ class UnwindTape(LoopTape):
         answer = program.unroller.run(body, self.inputs)
         back = program.carried(answer, self.inputs[:carries])
         elements = slice(carries, carries + xs)
-        self.chunk = steps_at_once(sum(ids.size for ids in self.inputs[elements]))
+        self.chunk = steps_at_once(sum(ids.size for ids in self.inputs[elements]), program.unroller.length)
         self.reads = program.placed(program.stream(self.inputs[elements], self.kinds[elements], self.chunk))
         self.section = Section(program.unroller.code(), moves(self.reads, []), moves([], [], back))
         self._finish()
@@ -130,6 +134,7 @@ class UnwindTape(LoopTape):
         """Chunk by chunk."""
         carries, end = self.carries, self.carries + self.xs
         memory, total, done = self._memory(), len(arrays[carries]), 0
+        expect(total * self.section.seconds)
         memory.fill([*range(carries), *range(end, len(arrays))], self.inputs, self.kinds, arrays)
         while done < total:
             rows = min(self.chunk, total - done, _until_told(self.progress, done))
@@ -181,6 +186,7 @@ class ScanAdjointTape(LoopTape):
     def __call__(self, *arrays: Any) -> tuple[Any, ...]:
         """The actions one after the other; states are copies of the registers of the carries."""
         memory, length = self._memory(), self.length
+        expect(length * (self.forward.seconds + self.back.seconds))
         kept = [k for k in range(len(arrays)) if k not in self.stacked]
         memory.fill(kept, self.inputs, self.kinds, arrays)
         for stream, k in zip(self.reads, self.stacked, strict=True):

@@ -16,6 +16,7 @@ from typing import Any
 
 from graphad.errors import describe
 from graphad.ir.graph import Graph
+from graphad.ops.patience import OutOfTimeError, until
 
 COMPILING = threading.RLock()
 """Held while Numba compiles: keeps threads from doing the same work twice, and a fork from happening in the middle."""
@@ -46,6 +47,9 @@ class Switch:
     Whoever has compiled sets `call`, which later calls go to. Threads may call at once; a count lost between them does
     no harm. The thread is no daemon: a process that ends while it runs waits for it, and leaves its work in the cache.
 
+    One call whose loops take that long is given up, unless another compilation is under way: it waits for the compiler,
+    and compiled code begins again.
+
     Arguments:
         name: of the function, for messages.
         state: "interpreted", "compiling", "compiled" or "failed".
@@ -66,10 +70,15 @@ class Switch:
 
         @functools.wraps(self.call)
         def function(*args: Any, **kwargs: Any) -> Any:
-            if self.state != "interpreted":
+            if self.state in ("compiled", "failed"):
                 return self.call(*args, **kwargs)
             begun = perf_counter()
-            result = self.call(*args, **kwargs)
+            try:
+                with until(begun + self.limit, ready=nobody_compiles):
+                    result = self.call(*args, **kwargs)
+            except OutOfTimeError:
+                self.finish()
+                return self.call(*args, **kwargs)
             self.spent += perf_counter() - begun
             if self.spent > self.limit:
                 self.start()
@@ -80,10 +89,15 @@ class Switch:
     def start(self) -> None:
         """Let a thread compile, once."""
         with self._starting:
-            if self.state != "interpreted":
-                return
-            self.state = "compiling"
-        self.thread = in_background(self._work, f"graphad compiles {self.name}")
+            if self.state == "interpreted":
+                self.state = "compiling"
+                self.thread = in_background(self._work, f"graphad compiles {self.name}")
+
+    def finish(self) -> None:
+        """Let a thread compile, and wait for it."""
+        self.start()
+        if self.thread is not None:
+            self.thread.join()
 
     def _work(self) -> None:
         try:
@@ -94,6 +108,14 @@ class Switch:
             warnings.warn(describe(what, fix='`tier="interpreted"` does not try'), RuntimeWarning, stacklevel=1)
         else:
             self.state = "compiled"
+
+
+def nobody_compiles() -> bool:
+    """Whether the compiler could start at once."""
+    if COMPILING.acquire(blocking=False):
+        COMPILING.release()
+        return True
+    return False
 
 
 def in_background(task: Callable[[], None], name: str) -> threading.Thread:

@@ -65,6 +65,11 @@ class Unroller:
         self._calls = 0
 
     @property
+    def length(self) -> int:
+        """How many instructions have been written since `code` was asked for."""
+        return self._length
+
+    @property
     def count(self) -> int:
         """How many registers there are."""
         return self._count

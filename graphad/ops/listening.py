@@ -9,10 +9,12 @@ operations come here (`tell`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from threading import get_ident
 from typing import Any
 
 from graphad.errors import ArgumentError, describe
+from graphad.ops.patience import expect, until
 
 Progress = tuple[tuple[str, int], ...]
 Callback = Callable[[str, int, "int | None"], object]
@@ -91,7 +93,8 @@ class Listener:
         if self.error is not None:
             return
         try:
-            self.callback(name, done, total)
+            with until(inf):  # loops that the callback runs are its own
+                self.callback(name, done, total)
         except BaseException as error:
             self.error = error
 
@@ -122,7 +125,11 @@ def raise_pending() -> None:
 
 
 def step_done(progress: Progress, done: int, total: int | None) -> None:
-    """Called after each step by what runs loops step by step; raises what callbacks raise."""
+    """Called after each step, or some steps, by what runs loops without compiled code.
+
+    Raises what callbacks raise, and `OutOfTimeError` at the deadline.
+    """
+    expect(0.0)
     for name, every in progress:
         if (done % every == 0 or done == total) and tell(name, done, total):
             raise_pending()

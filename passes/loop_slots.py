@@ -241,6 +241,7 @@ def value_numbers(body: Graph, groups: Mapping[int, Any]) -> list[int]:
 def _numbers(body: Graph, labels: Mapping[int, Any], table: dict[Any, int]) -> list[int]:
     """The numbers of a body's nodes by a table of keys, those of labelled inputs by their labels."""
     numbers: list[int] = []
+    loops: dict[int, tuple[Slots, list[int]]] = {}
     for node_id, node in enumerate(body.nodes):
         key: Any = None
         if node_id in labels:
@@ -248,7 +249,11 @@ def _numbers(body: Graph, labels: Mapping[int, Any], table: dict[Any, int]) -> l
         elif node.op in ("input", "placeholder"):
             key = ("alone", node_id)
         elif node.op == "item":
-            key = _loop_result(body.nodes[node.args[0]], node.param("index"), numbers, table)
+            loop = body.nodes[node.args[0]]
+            if loop.op == "scan":
+                slots, outputs = loops.get(node.args[0]) or (slots_of(loop), _outputs(loop, numbers, table))
+                loops[node.args[0]] = slots, outputs
+                key = _loop_result(loop, slots, outputs, node.param("index"), numbers)
         if key is None:
             args = [numbers[a] for a in node.args]
             key = (node.op, tuple(sorted(args) if node.op in COMMUTATIVE else args), node.params, node.region)
@@ -256,25 +261,27 @@ def _numbers(body: Graph, labels: Mapping[int, Any], table: dict[Any, int]) -> l
     return numbers
 
 
-def _loop_result(node: Node, index: int, numbers: Sequence[int], table: dict[Any, int]) -> Any:
+def _outputs(scan: Node, numbers: Sequence[int], table: dict[Any, int]) -> list[int]:
+    """The numbers of what a step makes, in which carries are known by their first values."""
+    slots = slots_of(scan)
+    inputs = list(slots.main.inputs.values())
+    labels = {inputs[k]: (slots.role(k), numbers[a]) for k, a in enumerate(scan.args)}
+    inner = _numbers(slots.main, labels, table)
+    return [inner[i] for i in slots.main.outputs.values()]
+
+
+def _loop_result(scan: Node, slots: Slots, outputs: Sequence[int], index: int, numbers: Sequence[int]) -> Any:
     """What one result of a scan is made of: loops that differ in others may have it in common. None where unknown.
 
     Carries are known by their first values, which must differ, and by what a step makes of them.
     """
-    if node.op != "scan":
-        return None
-    slots = slots_of(node)
     live = slots.live_results([index], set())
-    starts = {k: numbers[node.args[k]] for k in live if k < slots.carries}
+    starts = {k: numbers[scan.args[k]] for k in live if k < slots.carries}
     if len(set(starts.values())) < len(starts):
         return None
-    inputs = list(slots.main.inputs.values())
-    labels = {inputs[k]: (slots.role(k), numbers[a]) for k, a in enumerate(node.args)}
-    inner = _numbers(slots.main, labels, table)
-    outputs = [inner[i] for i in slots.main.outputs.values()]
     steps = tuple(sorted((start, outputs[k]) for k, start in starts.items()))
     result = ("carry", starts[index]) if index in starts else ("stacked", outputs[index])
-    return ("scan", node.param("length"), node.param("reverse"), steps, result, node.region)
+    return ("scan", scan.param("length"), scan.param("reverse"), steps, result, scan.region)
 
 
 def rebuilt_body(body: Graph, places: Sequence[int], stands: Mapping[int, Any], outputs: Sequence[str]) -> Graph:

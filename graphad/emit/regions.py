@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -137,7 +138,7 @@ def _by_rows(operand: tuple[int, ...], result: tuple[int, ...]) -> bool:
 
 
 def _bytes(dtype: str, shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize if shape else 0
+    return prod(shape) * np.dtype(dtype).itemsize if shape else 0
 
 
 class Blocks:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -284,7 +285,7 @@ class Binder:
 
     def _bytes(self, node_id: int) -> int:
         dtype = np.dtype(self.graph.nodes[node_id].type.dtype)
-        return int(np.prod(self.shapes[node_id], dtype=np.int64)) * dtype.itemsize
+        return prod(self.shapes[node_id]) * dtype.itemsize
 
     def _place(self, node_id: int, dying: Sequence[int]) -> int:
         """A view for a large value: the memory of an operand in `dying`, of a free buffer, or of a new one."""

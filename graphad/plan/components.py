@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-
-import numpy as np
+from functools import lru_cache
+from math import prod
 
 from graphad.ir.graph import Graph, Node, keep, rebuild
 from graphad.ir.operation import call, lookup
@@ -83,10 +83,11 @@ class Apart:
         return stacked
 
 
+@lru_cache(maxsize=1024)
 def short_axes(shape: Shape) -> tuple[int, ...]:
     """The axes that are taken apart: all of small literal extent, none where that makes too many components."""
     found = tuple(a for a, e in enumerate(shape) if isinstance(e, int) and 0 < e <= SHORT)
-    many = int(np.prod([int(str(shape[a])) for a in found], dtype=np.int64)) if found else 1
+    many = prod(int(str(shape[a])) for a in found)
     return found if many <= MOST else ()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import graphad.ad.entry_rules  # noqa: F401  (fills the table of rules)
-from graphad.ad.entries import IndirectError, flat_entries
+from graphad.ad.entries import IndirectError, entry_count, flat_entries
 from graphad.analysis.cost import typical_sizes
 from graphad.interpret import evaluate
 from graphad.ir import sizes
@@ -115,14 +115,19 @@ def direct(graph: Graph, blocks: Sequence[Block], name: str) -> Direct:
             raise
         return _formulas(apart, blocks, name)
     if apart is not None and len(apart.nodes) <= LARGEST:
+        at = typical_sizes(graph)
         try:
-            other = _formulas(apart, blocks, name)
+            if sizes.evaluate(_count(apart, blocks, name), at) < sizes.evaluate(found.computed(), at):
+                return _formulas(apart, blocks, name)
         except IndirectError:
             return found
-        at = typical_sizes(graph)
-        if sizes.evaluate(other.computed(), at) < sizes.evaluate(found.computed(), at):
-            return other
     return found
+
+
+def _count(graph: Graph, blocks: Sequence[Block], name: str) -> Extent:
+    """How many values the formulas of a graph compute."""
+    new = graph.copy(name, intern=True)
+    return sum([entry_count(new, new.inputs[b.input], graph.outputs[b.output]) for b in blocks], 0)
 
 
 def _formulas(graph: Graph, blocks: Sequence[Block], name: str) -> Direct:

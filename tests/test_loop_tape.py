@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 import graphad as ga
 from graphad.ad import transform
@@ -14,10 +15,14 @@ from graphad.emit import loop_memory
 from graphad.emit.loop_tape import TAPES
 from graphad.emit.stepwise import Stepwise
 from graphad.emit.unrolled import NotUnrolledError, Unroller, pairwise
-from graphad.interpret import interpret
+from graphad.interpret import interpret, solve_sizes
+from graphad.ir import sizes
+from graphad.ir.bodies import with_sizes
 from graphad.ir.graph import Graph
+from passes.pipeline import run_pipeline
 from passes.tapes import put_on_tapes
 from tests.loop_graphs import CASES, body, decay, scan
+from tests.strategies import STEPS_WITH_INTEGERS, Case, cases
 
 ON_THE_TAPE = sorted({*CASES} - {"diffusion", "newton", "branch"})  # two bodies have a `cumsum`; `cond` is no loop
 KINDS: tuple[Any, ...] = tuple(TAPES.values())
@@ -240,3 +245,32 @@ def test_long_loops_run_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     n = 100_000
     (tape,) = tapes(compared(g, {"s": 1.0, "xs": np.sin(np.arange(float(n)))}, rtol=1e-13))
     assert tape._start.nbytes < n
+
+
+# ---------------------------------------------------------------------- random bodies
+
+
+@given(cases(steps=STEPS_WITH_INTEGERS))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+def test_random_bodies(case: Case) -> None:
+    """Value and gradient of a random graph as the step of a loop, element by element of three stacked arguments."""
+    whole = run_pipeline(transform.value_and_grad(case.graph, of="L"))[0].freeze()
+    bound = solve_sizes(whole, {name: np.shape(case.arrays[name]) for name in whole.inputs})
+    step = with_sizes(whole, lambda extent: sizes.evaluate(extent, bound))
+    rows = [{name: np.cos(array + k) for name, array in case.arrays.items()} for k in range(3)]
+    g = Graph("stacked")
+    xs = []
+    for name, node_id in step.inputs.items():
+        kind = step.nodes[node_id].type
+        xs.append(g.input(name, (3, *kind.shape), kind.dtype))
+    found = g.apply("scan", *xs, body=step, carries=0, xs=len(xs), length=3, reverse=False, checkpoint=None)
+    for k, name in enumerate(step.outputs):
+        g.output(name, g.apply("item", found, index=k))
+    run = Stepwise(g.freeze())
+    stacked = [np.stack([np.asarray(row[n], step.nodes[i].type.dtype) for row in rows]) for n, i in step.inputs.items()]
+    results = [np.empty((3, *value.shape), value.dtype) for value in interpret(step, **rows[0]).values()]
+    run(*stacked, *results)
+    for k, row in enumerate(rows):
+        for result, value in zip(results, interpret(step, **row).values(), strict=True):
+            scale = 1.0 + np.max(np.abs(value), initial=0.0)
+            np.testing.assert_allclose(result[k], value, rtol=1e-11, atol=1e-12 * scale)

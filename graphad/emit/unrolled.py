@@ -179,7 +179,7 @@ class Unroller:
         """A reduction, in NumPy's order where it goes along the last axes or over whole rows."""
         front = np.moveaxis(ids, axes, range(len(axes)))
         rest = front.shape[len(axes) :]
-        terms = front.reshape((-1, *rest))
+        terms = front.reshape((prod(front.shape[: len(axes)]), *rest))
         if not len(terms):
             raise NotUnrolledError(op)
 
@@ -199,7 +199,9 @@ class Unroller:
             raise NotUnrolledError("einsum")
         whole = tuple([extents[c] for c in order])
         a, b = (
-            np.broadcast_to(_aligned(ids, letters, order), whole).reshape((-1, *whole[len(inner) :]))
+            np.broadcast_to(_aligned(ids, letters, order), whole).reshape(
+                (prod(whole[: len(inner)]), *whole[len(inner) :])
+            )
             for ids, letters in zip(args, (left, right), strict=True)
         )
         if not len(a):

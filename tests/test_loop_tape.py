@@ -202,7 +202,7 @@ def test_what_is_no_operation_of_the_tape_is_refused() -> None:
 def test_without_the_kernel_numpy_runs_loops() -> None:
     graph, arrays = CASES["nested"]()
     asked: list[int] = []
-    run = Stepwise(graph.freeze(), at_hand=lambda level: bool(asked.append(level)))
+    run = Stepwise(graph.freeze(), at_hand=lambda level, seconds: bool(asked.append(level)))
     results = {name: np.empty(value.shape) for name, value in interpret(graph, **arrays).items()}
     run(*[np.asarray(arrays[name]) for name in graph.inputs], *[results[name] for name in run.arrays])
     assert asked

@@ -15,6 +15,7 @@ import pytest
 import graphad as ga
 from graphad.compile import CompiledFunction
 from graphad.emit import cache, instructions, interpreted, switching
+from graphad.emit.stepwise import Stepwise
 from graphad.emit.switching import Switch, compile_seconds
 from graphad.errors import CacheError
 
@@ -189,6 +190,26 @@ def test_numpy_runs_scalars_while_the_tape_is_compiled(monkeypatch: pytest.Monke
         assert "NumPy" in f.plan.decisions[-1].reason
         assert f(0.0, 2.0) == (2.0, 0.0)
     assert asked == ["graphad compiles the kernel of the tape"]
+
+
+def test_short_loops_do_not_wait_for_the_tape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one in a process: NumPy is done before Numba has started."""
+    loaded: list[int] = []
+    monkeypatch.setattr(instructions, "_loaded", set())
+    monkeypatch.setattr(interpreted, "is_compiled", lambda level: True)
+    monkeypatch.setattr(interpreted, "kernel", lambda level: loaded.append(level))
+    assert not interpreted.at_hand(0, 0.1)
+    assert loaded == []
+    assert interpreted.at_hand(1, 0.5)
+    assert loaded == [1]
+    monkeypatch.setattr(instructions, "_loaded", {0})
+    assert interpreted.at_hand(0, 1e-6)
+    asked: list[float] = []
+    g = ga.Graph("many")
+    x, times = g.input("x"), g.input("times", shape="n")
+    g.output("y", ga.scan(lambda s, t: (s + t * s, None), x, times)[0])
+    Stepwise(g.freeze(), at_hand=lambda level, seconds: bool(asked.append(seconds)))(1.0, np.ones(500))
+    assert asked == [pytest.approx(1e-6 * 500 * 2)]
 
 
 def child(f: CompiledFunction, results: Any) -> None:

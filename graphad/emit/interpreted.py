@@ -10,6 +10,8 @@ from graphad.emit.switching import COMPILING, in_background
 from graphad.emit.tape import Tape, is_scalar_program, level_for
 from graphad.ir.graph import Graph
 
+LOADING = 0.3  # seconds until a process has the kernel of the tape: most of it is the start of Numba
+
 _asked_for: set[int] = set()
 
 
@@ -22,15 +24,20 @@ def interpreted_kernel(graph: Graph) -> Kernel:
 def immediate_kernel(graph: Graph) -> Kernel:
     """The same, but where the kernel of the tape would have to be compiled, a thread does that, and NumPy runs."""
     graph.freeze()
-    if is_scalar_program(graph) and at_hand(level_for(graph)):
+    if is_scalar_program(graph) and at_hand(level_for(graph), LOADING):
         return _kernel(graph, Tape(graph))
     return _kernel(graph, Stepwise(graph, at_hand=at_hand))
 
 
-def at_hand(level: int) -> bool:
-    """Whether the tape's kernel of a level need not be compiled; otherwise a thread does that."""
+def at_hand(level: int, seconds: float) -> bool:
+    """Whether the tape's kernel of a level can run at once what takes NumPy some seconds.
+
+    Where the kernel would have to be compiled, a thread does that; it is loaded where that takes no longer than NumPy.
+    """
     if is_loaded(level):
         return True
+    if seconds < LOADING and is_compiled(level):
+        return False
     # Loading means waiting for whoever compiles at present.
     if COMPILING.acquire(blocking=False):
         try:

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from graphad.analysis.cost import REPEATED
+from graphad.analysis.cost import REPEATED, STEPS
 from graphad.emit.loop_tape import TAPES
 from graphad.emit.numpy_calls import Call, call_of
 from graphad.emit.unrolled import NotUnrolledError
 from graphad.ir.graph import Graph, Node, keep
 from graphad.ir.operation import lookup
 
-AtHand = Callable[[int], bool]
+AtHand = Callable[[int, float], bool]
+CALL = 1e-6  # seconds of NumPy for one operation
 BODIES_KEPT = 256  # bodies that are run step by step
 
 
-def always(level: int) -> bool:
+def always(level: int, seconds: float) -> bool:
     """The tape may run what needs the kernel of a level, which is compiled where it is missing."""
     return True
 
@@ -30,7 +31,8 @@ def node_call(node: Node, params: Mapping[str, Any], shapes: tuple[tuple[int, ..
     Arguments:
         params: the node's parameters, sizes replaced by integers, also in bodies.
         shapes: of the operands.
-        at_hand: whether the tape's kernel of a level may be used; where not, NumPy runs loops step by step.
+        at_hand: whether the tape's kernel of a level may be used, for something that takes NumPy so many seconds;
+            where not, NumPy runs loops step by step.
     """
     if node.op not in REPEATED and node.op != "cond":
         return call_of(node, params, shapes)
@@ -40,7 +42,8 @@ def node_call(node: Node, params: Mapping[str, Any], shapes: tuple[tuple[int, ..
         except NotUnrolledError:
             pass
         else:
-            if at_hand(tape.level):
+            steps = params.get("length", STEPS)
+            if at_hand(tape.level, CALL * steps * tape.program.unroller.operations):
                 return Call(tape, fresh=True)
     run = partial(_run, at_hand)
     return Call(partial(lookup(node.op).reference, **params, run=run))

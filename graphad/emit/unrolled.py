@@ -56,6 +56,7 @@ class Unroller:
     def __init__(self) -> None:
         self.start: dict[int, int] = {}  # the bits of constants by register
         self.level = 0
+        self.operations = 0  # for which code was asked
         self._count = 1
         self._known: dict[int, int] = {0: 0}
         self._own = {number: self._constants(np.array(v)) for v, number in zip(VALUES, CONSTANTS.values(), strict=True)}
@@ -84,6 +85,7 @@ class Unroller:
         """What was written since this was asked last, and the end behind it."""
         self._words.append(HALT)
         self._set_apart()
+        self.operations += self._calls
         blocks, self._blocks, self._length, self._calls = self._blocks, [], 0, 0
         return np.concatenate(blocks)
 

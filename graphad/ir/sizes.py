@@ -51,13 +51,14 @@ class Size:
     ('-n+(n+1)//2+3', 3)
     """
 
-    __slots__ = ("_hash", "_text", "terms")
+    __slots__ = ("_hash", "_names", "_text", "terms")
     terms: tuple[tuple[Monomial, int], ...]
 
     def __init__(self, terms: Mapping[Monomial, int]) -> None:
         self.terms = tuple(sorted(((m, c) for m, c in terms.items() if c), key=lambda t: (-len(t[0]), str(t[0]))))
         self._hash = hash(self.terms)
         self._text: str | None = None
+        self._names: frozenset[str] | None = None
 
     @staticmethod
     def name(name: str) -> Size:
@@ -133,11 +134,13 @@ class Size:
 
     def names(self) -> frozenset[str]:
         """The named sizes that the expression uses."""
-        found: set[str] = set()
-        for monomial, _ in self.terms:
-            for atom in monomial:
-                found |= {atom} if isinstance(atom, str) else names(atom.left) | names(atom.right)
-        return frozenset(found)
+        if self._names is None:
+            found: set[str] = set()
+            for monomial, _ in self.terms:
+                for atom in monomial:
+                    found |= {atom} if isinstance(atom, str) else names(atom.left) | names(atom.right)
+            self._names = frozenset(found)
+        return self._names
 
     def evaluate(self, sizes: Mapping[str, int]) -> int:
         """The integer value for given sizes."""

@@ -1,8 +1,8 @@
-"""Fitting a derivative into a memory budget: plans are compared by the memory that the compiled code will take.
+"""A memory budget for a derivative: what the sweeps of its loops store, what runs again inside steps and around loops.
 
-The planner's model counts bytes of nodes; the kernel's memory follows from its loops. So a plan is written down as a
-graph, its loops are decided, and the block that they need is what counts. The planner's target moves until the block
-and the results fit.
+Schedules for all sweeps together come first (`graphad.plan.sweep_choice`), those of loops inside loops by a limit of
+their own; with each choice the rest of the graph may run again (`graphad.fitting`), and so may parts of a step
+(`graphad.body_plans`). What takes the fewest operations is taken.
 """
 
 from __future__ import annotations
@@ -14,41 +14,22 @@ from typing import Any, NamedTuple
 
 from graphad.ad import transform
 from graphad.ad.transform import Names
-from graphad.analysis.cost import typical_sizes
-from graphad.errors import MemoryBudgetError, describe
+from graphad.body_plans import BodyPlans
+from graphad.fitting import ROUNDS, Candidate, Fitting
+from graphad.ir.bodies import bodies, has_bodies
 from graphad.ir.graph import Graph
-from graphad.loops.memory import Footprint, footprint
-from graphad.loops.schedule import schedule
 from graphad.plan.budget import CurvePoint, MemoryCurve, MemoryReport, Timeline, extra_flops, values
 from graphad.plan.memory import Budget, MemoryPlan, bytes_text, parse_budget
 from graphad.plan.modes import Alternative, Decision
-from graphad.plan.rematerialise import SMALL, Exact, Rematerialisation
 from graphad.plan.sweep_choice import Choice, SweepChoices
-from graphad.plan.tasks import GraphTasks, by_level, graph_tasks, marked, other_turns
 from passes.base import Pass
-from passes.checkpoint import Checkpoint, scheduled
-from passes.checkpoints import Checkpoints, extents_of, inside_decided
+from passes.checkpoint import Checkpoint
+from passes.checkpoints import Checkpoints, extents_of
 from passes.executable import executable
-from passes.inline import inline
 from passes.pipeline import DEFAULT, checkpoints_of, run_pipeline, simplified
 
-ROUNDS = 6  # plans of which the loops are decided
-CLOSE = 0.97  # of the budget: nearer is not tried
-CLEARLY = 0.8
 PARTS = 8  # halvings of a limit that the sweeps of loops are given
-
-
-def planner_of(graph: Graph, bytes_per_element: int | None = None) -> tuple[GraphTasks, Rematerialisation, bool]:
-    """The tasks of a graph and their planner; in the order of nodes or, where that takes clearly less, of their levels.
-
-    Reverse sweeps stand in a good order as they are made; what is derived of them does not.
-    """
-    found = []
-    for levels in (False, True):
-        tasks = graph_tasks(by_level(graph) if levels else graph, None, bytes_per_element)
-        found.append((tasks, Rematerialisation(tasks.problem), levels))
-    first, other = (f[1].everything.peak for f in found)
-    return found[other < CLEARLY * first]
+INSIDE = (4, 32)  # parts of a limit that each sweep inside a loop is given
 
 
 class Fitted(NamedTuple):
@@ -67,168 +48,59 @@ def memory_decision(report: MemoryReport) -> Decision:
     return Decision("memory", report.method, choices, report.reason)
 
 
-class Candidate(NamedTuple):
-    """A plan, and the memory of its code."""
-
-    plan: MemoryPlan
-    memory: Footprint
-
-
-class Fitting:
-    """The search for the cheapest plan of one optimised graph within a budget."""
-
-    def __init__(self, graph: Graph, bytes_per_element: int | None = None) -> None:
-        self.digest = graph.digest
-        self.graph = executable(inline(graph))
-        self.sizes = typical_sizes(graph)
-        self.tasks, self.planner, self.levels = planner_of(self.graph, bytes_per_element)
-        turns = other_turns(self.tasks.problem) if self.levels else ()
-        self.others = [Rematerialisation(replace(self.tasks.problem, turn=turn)) for turn in turns]
-        if self.tasks.problem.turn <= SMALL:
-            self.others.append(Exact(self.tasks.problem))
-
-    @cached_property
-    def everything(self) -> Footprint:
-        """The memory of the code as it is without a budget."""
-        return footprint(schedule(self.graph), self.sizes)
-
-    @cached_property
-    def plain(self) -> Candidate:
-        """The code without a budget: as it is or, with the user's marks, as they say."""
-        if marked(self.graph):
-            return self._candidate(self.planner.relaxed)
-        return Candidate(self.planner.everything, self.everything)
-
-    def keeps(self, limit: int) -> bool:
-        """Whether the code as it is keeps a limit."""
-        return self.everything.peak <= limit and not marked(self.graph)
-
-    def found(self, limit: int | None) -> Candidate | None:
-        """The code as it is where it keeps a limit, or else what `search` finds."""
-        if limit is not None and self.keeps(limit):
-            return Candidate(self.planner.everything, self.everything)
-        return self.search(limit)
-
-    def checkpoint(self, found: Candidate) -> Checkpoint:
-        """The pass that writes a candidate down."""
-        if found.memory is self.everything:
-            return Checkpoint()
-        return Checkpoint(found.plan, self.digest, self.levels)
-
-    def search(self, limit: int | None) -> Candidate | None:
-        """The cheapest candidate whose code keeps a limit; None: the marks alone decide."""
-        if limit is None:
-            return self.plain
-        found = [one for planner in (self.planner, *self.others) if (one := self._search(planner, limit)) is not None]
-        return min(found, key=lambda one: (one.plan.extra, one.memory.peak)) if found else None
-
-    def _search(self, planner: Rematerialisation, limit: int) -> Candidate | None:
-        """The cheapest candidate of one planner whose code keeps a limit."""
-        target, above = limit, 0
-        best: Candidate | None = None
-        for _ in range(ROUNDS):
-            plan = planner.plan(target)
-            if plan is None:
-                target = int((target + max(above, planner.least.peak)) / 2) if above else planner.least.peak
-                if above and target >= above:
-                    break
-                continue
-            found = self._candidate(plan)
-            fits = found.memory.peak <= limit
-            if fits and (best is None or found.plan.extra < best.plan.extra):
-                best = found
-            if fits and (found.memory.peak >= CLOSE * limit or plan.extra == 0):
-                break
-            if not fits:
-                above = target
-            following = int(target * limit / found.memory.peak)
-            if above and following >= above:
-                following = (target + above) // 2 if fits else int(0.97 * target)
-            if following == target:
-                break
-            target = following
-        return best or self._smallest(planner, limit)
-
-    def _smallest(self, planner: Rematerialisation, limit: int) -> Candidate | None:
-        found = self._candidate(planner.least)
-        return found if found.memory.peak <= limit else None
-
-    def _candidate(self, plan: MemoryPlan) -> Candidate:
-        written = scheduled(self.tasks, plan.steps)
-        return Candidate(plan, footprint(schedule(written), self.sizes))
-
-    @cached_property
-    def least(self) -> Candidate:
-        """The candidate with the smallest peak found, whatever it costs."""
-        found = [self._candidate(planner.least) for planner in (self.planner, *self.others)]
-        return min(found, key=lambda one: one.memory.peak)
-
-    def refusal(self, limit: int) -> MemoryBudgetError:
-        """The error that says what the least possible budget is, and what limits it."""
-        least = self.least
-        live = least.memory.live
-        place = live.index(max(live))
-        at = f" at {', '.join(f'{n}={v}' for n, v in self.sizes.items())}" if self.sizes else ""
-        limiting = f"{least.memory.items[place]} {place + 1} of {len(live)}, where {bytes_text(live[place])} are live"
-        return MemoryBudgetError(
-            describe(
-                f"`{self.graph.name}` can not keep a memory budget of {bytes_text(limit)}{at}",
-                expected=f"at least {bytes_text(least.memory.peak)} ({least.memory.peak:,} bytes)",
-                got=f"{limit:,} bytes; limited by {limiting}, {bytes_text(least.memory.results)} of it results",
-                fix="raise the budget, or make the largest step smaller (a shorter batch)",
-            )
-        )
-
-    @property
-    def flops(self) -> int:
-        """Of the derivative without recomputation."""
-        return sum(self.tasks.flops)
-
-
 class Setting(NamedTuple):
-    """A choice of schedules for the sweeps of loops, the passes with it, and what they make."""
+    """A choice of schedules for sweeps, the passes with it and with plans of bodies, and what they make."""
 
+    choices: SweepChoices
     choice: Choice
     passes: tuple[Pass, ...]
     fitting: Fitting
 
     def flops_with(self, found: Candidate) -> int:
-        """The floating-point operations that run because of the schedules and of a plan."""
-        return self.choice.flops + extra_flops(self.fitting.tasks, found.plan)
+        """The floating-point operations that run with the schedules and a plan."""
+        return self.fitting.flops + extra_flops(self.fitting.tasks, found.plan)
 
 
-class Settings:
-    """One graph with the schedules of its sweeps chosen in several ways."""
+class Nested:
+    """One graph with the sweeps inside its loops decided, and the others chosen in several ways.
 
-    def __init__(self, graph: Graph, passes: Sequence[Pass], bytes_per_element: int | None = None) -> None:
-        self.bytes_per_element = bytes_per_element
+    Arguments:
+        graph: after the passes `before`.
+        rest: the passes that follow; the first decides what sweeps store, if any does.
+        inside: bytes for each sweep inside a loop; None: as without a budget.
+    """
+
+    def __init__(
+        self, graph: Graph, before: tuple[Pass, ...], rest: tuple[Pass, ...],
+        inside: int | None, bytes_per_element: int | None,
+    ) -> None:  # fmt: skip
+        self.graph, self.before, self.bytes_per_element = graph, before, bytes_per_element
+        self.one = replace(rest[0], inside=inside) if rest and isinstance(rest[0], Checkpoints) else None
+        self.rest = rest[1:] if self.one else rest
         self.extents = extents_of(graph)
-        self.passes = tuple(passes)
-        found = checkpoints_of(passes)
-        self.place, self.one = found or (len(self.passes), Checkpoints())
-        self.before = run_pipeline(graph, self.passes[: self.place])[0]
-        inside = inside_decided(self.before, self.one.limit, self.extents) if found else Graph(graph.name)
-        self.choices = SweepChoices(executable(inside), self.extents.typical, bytes_per_element)
+        self.inside = self.one.inside_decided(graph) if self.one else Graph(graph.name)
+        self.choices = SweepChoices(self.inside, executable(self.inside), self.extents.typical, bytes_per_element)
         self.made: dict[tuple[tuple[Any, ...], ...], Setting] = {}
+
+    def setting(self, choice: Choice) -> Setting:
+        """A choice of schedules, and the graph after passes with it."""
+        if choice.schedules not in self.made:
+            assert self.one is not None
+            one = replace(self.one, chosen=choice.schedules, digest=self.graph.digest)
+            self.made[choice.schedules] = self._made(choice, (one, *self.rest))
+        return self.made[choice.schedules]
 
     @cached_property
     def default(self) -> Setting:
         """The schedules as they are without a budget."""
+        if self.one is None:
+            return self._made(Choice((), 0), self.rest)
         choice = self.choices.default(self.one.limit, self.extents.sure)
-        return Setting(choice, self.passes, self._fitting(self.passes[self.place :]))
+        return self._made(choice, (self.one, *self.rest))
 
-    def setting(self, choice: Choice) -> Setting:
-        """A choice of schedules, and the graph after passes with it."""
-        if choice.schedules == self.default.choice.schedules:
-            return self.default
-        if choice.schedules not in self.made:
-            chosen = replace(self.one, chosen=choice.schedules, digest=self.before.digest)
-            rest = (chosen, *self.passes[self.place + 1 :])
-            self.made[choice.schedules] = Setting(choice, (*self.passes[: self.place], *rest), self._fitting(rest))
-        return self.made[choice.schedules]
-
-    def _fitting(self, rest: Sequence[Pass]) -> Fitting:
-        return Fitting(run_pipeline(self.before, rest)[0], self.bytes_per_element)
+    def _made(self, choice: Choice, rest: tuple[Pass, ...]) -> Setting:
+        fitting = Fitting(run_pipeline(self.graph, rest)[0], self.bytes_per_element)
+        return Setting(self.choices, choice, (*self.before, *rest), fitting)
 
     def exact(self, limit: int) -> Setting | None:
         """The cheapest schedules with which the code keeps a limit, with nothing else run again; None if none do.
@@ -242,39 +114,12 @@ class Settings:
                 break
             found = self.setting(choice)
             over = found.fitting.plain.memory.peak - limit
-            if over <= 0 and (best is None or choice.flops < best.choice.flops):
+            if over <= 0 and (best is None or found.fitting.flops < best.fitting.flops):
                 best = found
             if over <= 0 and self.choices.within(target - over) in (None, choice):
                 break
             target -= over
         return best
-
-    def fit(self, budget: Budget | None) -> Fitted:
-        """The cheapest schedules and plan found; raises `MemoryBudgetError` where none fits."""
-        default = self.default.fitting
-        limit = None if budget is None else parse_budget(budget, default.everything.peak)
-        if limit is None or default.keeps(limit) or not self.choices.sweeps:
-            found = default.found(limit)
-            if found is None:
-                assert limit is not None
-                raise default.refusal(limit)
-            return self._fitted(limit or 0, self.default, found)
-        best = self.exact(limit)
-        cheapest: tuple[int, Setting, Candidate] | None = None
-        if best is not None:
-            cheapest = best.flops_with(best.fitting.plain), best, best.fitting.plain
-        tried = [self.setting(choice) for choice in self.options(limit)]
-        for one in tried:
-            if cheapest is not None and one.choice.flops >= cheapest[0]:
-                break
-            found = one.fitting.found(limit)
-            if found is not None:
-                cost = one.flops_with(found)
-                if cheapest is None or cost < cheapest[0]:
-                    cheapest = cost, one, found
-        if cheapest is None:
-            raise min((one.fitting for one in tried), key=lambda f: f.least.memory.peak).refusal(limit)
-        return self._fitted(limit, *cheapest[1:])
 
     def options(self, limit: int) -> list[Choice]:
         """Choices worth a try where the rest of the graph may run again: sweeps store up to parts of a limit."""
@@ -282,21 +127,97 @@ class Settings:
         unique = dict.fromkeys([*[one for one in found if one is not None], self.choices.least()])
         return sorted(unique, key=lambda one: one.flops)
 
+
+def has_nested(graph: Graph) -> bool:
+    """Whether a body holds loops."""
+    return any(has_bodies(body) for node in graph.nodes for _, body in bodies(node.params))
+
+
+class Settings:
+    """One graph with the schedules of its sweeps chosen in several ways."""
+
+    def __init__(self, graph: Graph, passes: Sequence[Pass], bytes_per_element: int | None = None) -> None:
+        self.bytes_per_element = bytes_per_element
+        found = checkpoints_of(passes)
+        place = found[0] if found else len(passes)
+        self.before, self.rest = tuple(passes[:place]), tuple(passes[place:])
+        self.graph = run_pipeline(graph, self.before)[0]
+        self.usual = self._nested(None)
+        self.default = self.usual.default
+
+    def _nested(self, inside: int | None) -> Nested:
+        return Nested(self.graph, self.before, self.rest, inside, self.bytes_per_element)
+
+    def nested(self, limit: int) -> list[Nested]:
+        """The graph with the sweeps inside loops as they are without a budget, and as parts of a limit allow."""
+        found = {self.usual.inside.digest: self.usual}
+        if has_nested(self.graph):
+            for part in INSIDE:
+                one = self._nested(max(limit // part, 1))
+                found.setdefault(one.inside.digest, one)
+        return list(found.values())
+
+    def fit(self, budget: Budget | None) -> Fitted:
+        """The cheapest schedules and plan found; raises `MemoryBudgetError` where none fits."""
+        default = self.default
+        limit = None if budget is None else parse_budget(budget, default.fitting.everything.peak)
+        if limit is None or default.fitting.keeps(limit):
+            found = default.fitting.found(limit)
+            assert found is not None
+            return self._fitted(limit or 0, default, found)
+        cheapest: tuple[int, Setting, Candidate] | None = None
+        tried = list[Setting]()
+        for one in self._tried(limit):
+            if cheapest is not None and one.fitting.flops >= cheapest[0]:
+                continue
+            for setting in filter(None, (one, self.planned_inside(one, limit))):
+                tried.append(setting)
+                found = setting.fitting.found(limit)
+                if found is not None and (cheapest is None or setting.flops_with(found) < cheapest[0]):
+                    cheapest = setting.flops_with(found), setting, found
+        if cheapest is None:
+            raise min((one.fitting for one in tried), key=lambda f: f.least.memory.peak).refusal(limit)
+        return self._fitted(limit, *cheapest[1:])
+
+    def _tried(self, limit: int) -> list[Setting]:
+        """The settings worth a try, those first that may be cheap."""
+        found = []
+        for nested in self.nested(limit):
+            if nested.choices.sweeps:
+                exact = nested.exact(limit)
+                found += [exact] if exact is not None else []
+                found += [nested.setting(choice) for choice in nested.options(limit)]
+            else:
+                found.append(nested.default)
+        return sorted(found, key=lambda one: (one.fitting.plain.memory.peak > limit, one.fitting.flops))
+
+    def planned_inside(self, setting: Setting, limit: int) -> Setting | None:
+        """A setting with the bodies of its loops planned, where these are what a limit lacks."""
+        memory = setting.fitting.everything
+        if memory.peak <= limit or not memory.inside or memory.around + memory.results > limit:
+            return None
+        found = BodyPlans(setting.fitting, self.bytes_per_element).within(limit)
+        if found is None:
+            return None
+        fitting = Fitting(found.graph, self.bytes_per_element)
+        return Setting(setting.choices, setting.choice, (*setting.passes, *found.passes), fitting)
+
     def _fitted(self, limit: int, setting: Setting, found: Candidate) -> Fitted:
         default, fitting = self.default.fitting, setting.fitting
         stored, again = values(fitting.tasks, found.plan)
         before, after = (Timeline(f.live, f.items, f.peak) for f in (default.everything, found.memory))
-        sweeps = setting.choice.flops - self.default.choice.flops
-        extra = sweeps + extra_flops(fitting.tasks, found.plan)
+        extra = setting.flops_with(found) - default.flops
         price = extra / max(default.flops, 1)
         reason = f"{bytes_text(after.peak)} of {bytes_text(before.peak)} for {price:.1%} more flops"
         method = found.plan.method
         if setting is not self.default:
             only = found.plan is fitting.planner.everything
-            method = "schedules of loops" if only else f"schedules of loops, {method}"
+            inside = any(isinstance(one, Checkpoint) for one in setting.passes)
+            methods = ["schedules of loops"] * bool(setting.choice.schedules) + ["plans inside loops"] * inside
+            method = ", ".join([*methods, *([method] if not only or not methods else [])])
         report = MemoryReport(
             limit, before, after, default.flops, extra, stored, again, method, reason,
-            self.choices.records(setting.choice),
+            setting.choices.records(setting.choice),
         )  # fmt: skip
         return Fitted((*setting.passes, fitting.checkpoint(found)), report)
 
@@ -343,8 +264,9 @@ def plan_memory(
         limit = whole if budget == 1 else parse_budget(budget, whole)
         points.append(_point(settings, limit))
     least = default.fitting.planner.least.peak
-    if settings.choices.sweeps:
-        least = min(least, settings.setting(settings.choices.least()).fitting.planner.least.peak)
+    if settings.usual.choices.sweeps:
+        smallest = settings.usual.setting(settings.usual.choices.least())
+        least = min(least, smallest.fitting.planner.least.peak)
     return MemoryCurve(whole, least, default.fitting.flops, tuple(points))
 
 
@@ -352,21 +274,22 @@ def _point(settings: Settings, limit: int) -> CurvePoint:
     """The cheapest schedules and plan within a limit, by the planner's model."""
     default = settings.default
     tried = [default]
-    if settings.choices.sweeps and default.fitting.planner.relaxed.peak > limit:
-        exact = settings.choices.within(limit)
-        choices = [*([exact] if exact is not None else []), *settings.options(limit)]
-        tried += [settings.setting(choice) for choice in choices]
+    usual = settings.usual
+    if usual.choices.sweeps and default.fitting.planner.relaxed.peak > limit:
+        exact = usual.choices.within(limit)
+        choices = [*([exact] if exact is not None else []), *usual.options(limit)]
+        tried += [usual.setting(choice) for choice in choices]
     found = [(one, plan) for one in tried if (plan := one.fitting.planner.plan(limit)) is not None]
     if not found:
         least = min(one.fitting.planner.least.peak for one in tried)
         return CurvePoint(limit, 0, 0, 0.0, (), (), f"at least {bytes_text(least)} are needed")
 
     def again(one: Setting, plan: MemoryPlan) -> int:
-        return one.choice.flops - default.choice.flops + extra_flops(one.fitting.tasks, plan)
+        return one.fitting.flops + extra_flops(one.fitting.tasks, plan) - default.fitting.flops
 
     one, plan = min(found, key=lambda pair: again(*pair))
     stored, recomputed = values(one.fitting.tasks, plan)
     extra = again(one, plan)
     overhead = extra / max(default.fitting.flops, 1)
-    sweeps = settings.choices.records(one.choice)
+    sweeps = one.choices.records(one.choice)
     return CurvePoint(limit, plan.peak, extra, overhead, stored, recomputed, plan.method, sweeps)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from graphad.analysis.cost import typical_sizes
 from graphad.ir.graph import Graph, Node
 from graphad.plan.memory import MemoryPlan
 from graphad.plan.tasks import GraphTasks, by_level, graph_tasks
@@ -86,15 +87,18 @@ class Checkpoint(Pass):
         plan: a schedule of the tasks that `graph_tasks` makes of the graph; None: as the nodes stand.
         digest: of the graph that was planned; other graphs are left alone.
         levels: whether the nodes were planned in the order of their levels.
+        sizes: for the body of a loop the named sizes of the graph around it.
     """
 
     plan: MemoryPlan | None = None
     digest: str = ""
     levels: bool = False
+    sizes: tuple[tuple[str, int], ...] = ()
 
     def run(self, graph: Graph) -> Graph:
         """See `scheduled`."""
         if self.plan is None or graph.digest != self.digest:
             return graph
         whole = executable(inline(graph))
-        return scheduled(graph_tasks(by_level(whole) if self.levels else whole), self.plan.steps)
+        at = typical_sizes(graph, dict(self.sizes))
+        return scheduled(graph_tasks(by_level(whole, at) if self.levels else whole, at), self.plan.steps)

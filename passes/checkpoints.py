@@ -16,7 +16,7 @@ from graphad.ir.bodies import bodies, has_bodies
 from graphad.ir.graph import Frozen, Graph, Node, rebuild
 from graphad.plan.modes import Decision
 from graphad.plan.sweep_choice import open_sweeps
-from graphad.plan.sweeps import LIMIT, decided, stored_nodes, sweep_decision
+from graphad.plan.sweeps import LIMIT, STORING, decided, stored_nodes, sweep_decision
 from passes.base import Pass
 from passes.dead import remove_dead
 from passes.in_bodies import in_bodies
@@ -38,7 +38,7 @@ def extents_of(graph: Graph, around: Extents | None = None) -> Extents:
 
 
 def schedule_sweeps(
-    graph: Graph, limit: int = LIMIT, around: Extents | None = None, chosen: Schedules = ()
+    graph: Graph, limit: int = LIMIT, around: Extents | None = None, chosen: Schedules = (), inside: int | None = None
 ) -> Graph:
     """The graph with every sweep decided, innermost first, and expanded where it stores something for every step.
 
@@ -46,12 +46,13 @@ def schedule_sweeps(
         limit: bytes at the hints up to which something is stored for every step.
         around: the named sizes, for a body.
         chosen: schedules for the open sweeps in order; none: by the limit.
+        inside: the limit for sweeps in bodies; None: the same.
     """
     if not has_bodies(graph):
         return graph
     extents = extents_of(graph, around)
     bound = extents.typical
-    graph = inside_decided(graph, limit, extents)
+    graph = inside_decided(graph, inside or limit, extents)
     own = dict(zip(open_sweeps(graph), chosen, strict=True)) if chosen else {}
     where: dict[int, dict[int, int]] = {}
     changed: list[int] = []
@@ -62,9 +63,9 @@ def schedule_sweeps(
         if node.op != "scan_adjoint":
             return None
         schedule = own.get(old) or decided(node, bound, limit, extents.sure)
-        if schedule[0] in ("all", "carries"):
+        if schedule[0] in STORING:
             changed.append(old)
-            stored = stored_nodes(node, bound, dear=schedule[0] == "all")
+            stored = stored_nodes(node, bound, schedule)
             result, where[old] = expanded(new, node, args, stored)
             return result
         if node.param("schedule") is None:
@@ -86,16 +87,16 @@ def _with(params: Frozen, **changes: object) -> Frozen:
 
 
 def decisions(
-    graph: Graph, limit: int = LIMIT, around: Extents | None = None, chosen: Schedules = ()
+    graph: Graph, limit: int = LIMIT, around: Extents | None = None, chosen: Schedules = (), inside: int | None = None
 ) -> tuple[Decision, ...]:
     """What the sweeps of a graph and of the bodies in it store, and why; arguments as for `schedule_sweeps`."""
     extents, found = extents_of(graph, around), list[Decision]()
     for node in graph.nodes:
         for _, body in bodies(node.params):
-            found += decisions(body, limit, extents)
-    inside = inside_decided(graph, limit, extents)
-    own = dict(zip(open_sweeps(inside), chosen, strict=True)) if chosen else {}
-    for node_id, node in enumerate(inside.nodes):
+            found += decisions(body, inside or limit, extents)
+    whole = inside_decided(graph, inside or limit, extents)
+    own = dict(zip(open_sweeps(whole), chosen, strict=True)) if chosen else {}
+    for node_id, node in enumerate(whole.nodes):
         if node.op in ("scan_adjoint", "while_adjoint"):
             found.append(sweep_decision(node, extents.typical, limit, extents.sure, own.get(node_id)))
     return tuple(dict.fromkeys(found))
@@ -110,19 +111,25 @@ class Checkpoints(Pass):
             hint count as 1: a guess leads to no schedule that runs steps again.
         chosen: schedules for the open sweeps of one graph, in order, as a memory budget takes them.
         digest: of that graph; others are decided by the limit.
+        inside: bytes for each sweep in a body; None: the limit.
     """
 
     limit: int = LIMIT
     chosen: Schedules = ()
     digest: str = ""
+    inside: int | None = None
 
     def run(self, graph: Graph) -> Graph:
         """See `schedule_sweeps`."""
-        return schedule_sweeps(graph, self.limit, chosen=self._chosen(graph))
+        return schedule_sweeps(graph, self.limit, None, self._chosen(graph), self.inside)
 
     def decisions(self, graph: Graph) -> tuple[Decision, ...]:
         """The records of what `run` decides."""
-        return decisions(graph, self.limit, chosen=self._chosen(graph))
+        return decisions(graph, self.limit, None, self._chosen(graph), self.inside)
+
+    def inside_decided(self, graph: Graph) -> Graph:
+        """The graph with the sweeps inside its bodies decided."""
+        return inside_decided(graph, self.inside or self.limit, extents_of(graph))
 
     def _chosen(self, graph: Graph) -> Schedules:
         return self.chosen if self.chosen and graph.digest == self.digest else ()

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("graphad.loops",),
     ("graphad.emit",),
     ("graphad.report",),
-    ("graphad.budget", "graphad.compile"),
+    ("graphad.fitting", "graphad.body_plans", "graphad.budget", "graphad.compile"),
     ("graphad.sparse",),
     ("graphad.zero_order", "graphad.trace_modes", "graphad.trace", "graphad.api", "graphad.testing", "graphad.demo",
      "graphad.cli"),

@@ -11,8 +11,8 @@ import pytest
 import graphad as ga
 from graphad.ad import transform
 from graphad.analysis.cost import graph_flops
-from graphad.budget import Fitting
 from graphad.compile import CompiledFunction
+from graphad.fitting import Fitting
 from graphad.ir.graph import Graph
 from graphad.loops.memory import footprint
 from graphad.loops.schedule import schedule
@@ -225,11 +225,19 @@ def test_curves_without_compiling() -> None:
 
 
 def test_loops_are_stored_or_run_again_as_a_whole() -> None:
-    g = Graph("loops")
-    x, w = g.input("x", shape=(ROWS, WIDTH)), g.input("w", shape=(WIDTH, WIDTH))
-    for _ in range(6):
-        x, _ = ga.scan(lambda c, _: (np.sin(c) * 1.1, None), np.tanh(x @ w) + x, None, length=5)
-    g.output("loss", (x * x).sum())
-    whole, small = (ga.grad(g, "w", tier="interpreted", memory_budget=b) for b in (None, 0.7))
-    np.testing.assert_allclose(small(*arguments()), whole(*arguments()), rtol=1e-10)
-    assert any("scan" in v.name for v in small.plan.memory.recomputed)
+    def made(checkpoint: Any) -> Any:
+        g = Graph("loops")
+        x, w = g.input("x", shape=(ROWS, WIDTH)), g.input("w", shape=(WIDTH, WIDTH))
+        for _ in range(6):
+            x = np.tanh(x @ w) + x
+            x, _ = ga.scan(lambda c, _: (np.sin(c) * 1.1, None), x, None, length=5, checkpoint=checkpoint)
+        g.output("loss", (x * x).sum())
+        return (ga.grad(g, "w", tier="interpreted", memory_budget=b) for b in (None, 0.7))
+
+    reports = []
+    for checkpoint in ("all", None):
+        whole, small = made(checkpoint)
+        np.testing.assert_allclose(small(*arguments()), whole(*arguments()), rtol=1e-10)
+        reports.append(small.plan.memory)
+    assert any("scan" in v.name for v in reports[0].recomputed)
+    assert reports[1].extra < 0.6 * reports[0].extra  # with schedules of their own only sums run again

@@ -11,8 +11,7 @@ import graphad as ga
 from graphad.interpret import interpret
 from graphad.ir.graph import Graph
 from graphad.ops import sweep
-from graphad.ops.schedules import actions, advances
-from graphad.plan.sweeps import extra_steps
+from graphad.ops.schedules import actions, advances, extra_steps
 
 STEPS, STATE = 10_000, 3 * 8
 WRT = "start", "rates", "dt"

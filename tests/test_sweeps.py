@@ -13,7 +13,8 @@ from graphad.errors import ArgumentError
 from graphad.interpret import interpret
 from graphad.ir.graph import Graph, Node
 from graphad.ops import sweep
-from graphad.plan.sweeps import candidates, decided, extra_steps, stored_nodes, with_schedule
+from graphad.ops.schedules import extra_steps
+from graphad.plan.sweeps import candidates, decided, stored_nodes, with_schedule
 from passes.checkpoints import Checkpoints, schedule_sweeps
 from passes.executable import executable
 from passes.pipeline import DEFAULT, run_pipeline
@@ -103,7 +104,7 @@ def test_what_is_stored() -> None:
     bound = {"n": 1000, "m": 10}
     kept = [node.param("adjoint").nodes[i].op for i in stored_nodes(node, bound)]
     assert sorted(kept) == ["cos", "input"]  # the slope of the sine and the state that it is multiplied with
-    (carry,) = stored_nodes(node, bound, dear=False)  # the state before last does not matter for the derivative
+    (carry,) = stored_nodes(node, bound, ("carries",))  # the state before last does not matter for the derivative
     assert carry == next(iter(node.param("adjoint").inputs.values()))
 
 

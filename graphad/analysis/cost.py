@@ -16,6 +16,7 @@ from graphad.ir.graph import Graph, Node
 from graphad.ir.operation import lookup
 from graphad.ir.sizes import Extent
 from graphad.ir.types import Shape, TapeType, TensorType, TupleType
+from graphad.ops.schedules import advances, extra_steps
 
 TYPICAL = 1000  # the value of a named size without a hint
 
@@ -117,10 +118,30 @@ def _total(
         value = known.get(signature)
         if value is None:
             types = tuple([_at(kind, bound, shapes) for kind in signature[1]])
-            measured = node._replace(type=_at(node.type, bound, shapes))
-            value = known[signature] = sizes.evaluate(cost(measured, types), bound)
+            if node.op in REPEATED:
+                value = _running(node, cost, bound)
+            else:
+                value = sizes.evaluate(cost(node._replace(type=_at(node.type, bound, shapes)), types), bound)
+            known[signature] = value
         total += value
     return total
+
+
+def _running(
+    node: Node, cost: Callable[[Node, tuple[TensorType, ...]], Extent], bound: Mapping[str, int]
+) -> int:
+    """The cost of a loop or a branch as it runs at given sizes: a sweep with a schedule runs steps again."""
+    each = {name: _total(body, cost, bound) for name, body in bodies(node.params)}
+    if node.op == "cond":
+        return max(each.values())
+    params = dict(node.params)
+    steps = sizes.evaluate(params.get("length", STEPS), bound)
+    schedule = params.get("schedule")
+    if node.op != "scan_adjoint" or schedule is None:
+        return steps * sum(each.values())
+    binomial = schedule[0] == "binomial" and steps > 0
+    again = extra_steps(steps, schedule[1]) if binomial else advances(schedule, steps)
+    return again * each["body"] + steps * each["adjoint"]
 
 
 def _at(kind: TensorType, bound: Mapping[str, int], shapes: dict[Shape, Shape]) -> TensorType:

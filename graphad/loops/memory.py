@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from graphad.ir.sizes import evaluate, product
 from graphad.loops.ir import Loop, Statement
 from graphad.loops.schedule import Schedule
-from graphad.loops.scratch import ITEM_SIZES, block_bytes
+from graphad.loops.scratch import ITEM_SIZES, Slot, block_bytes, stacked
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,16 @@ class Footprint:
         results: bytes of the output arrays.
         live: for each nest or call the bytes of the arrays that are live, results included.
         items: what these are: "nest" or the name of the whole-array operation.
+        around: bytes of the block without what programs inside items need.
+        inside: bytes that the programs inside one item need, for the item with the most.
     """
 
     block: int
     results: int
     live: tuple[int, ...]
     items: tuple[str, ...]
+    around: int
+    inside: int
 
     @property
     def peak(self) -> int:
@@ -47,7 +51,20 @@ def footprint(plan: Schedule, extents: Mapping[str, int]) -> Footprint:
         change[first] += size
         change[last + 1] -= size
     live = tuple(accumulate(change[:-1], initial=results))[1:]
-    return Footprint(block_bytes(plan.slots, extents), results, live, tuple(map(_kind, program.body)))
+    own = [slot for slot in plan.slots if slot.life.inner is None]
+    of_item: dict[int, list[Slot]] = {}
+    for slot in plan.slots:
+        if slot.life.inner is not None:
+            of_item.setdefault(slot.life.first, []).append(slot)
+    inside = max((_packed(found, extents) for found in of_item.values()), default=0)
+    around = _packed(own, extents) if of_item else block_bytes(plan.slots, extents)
+    items = tuple(map(_kind, program.body))
+    return Footprint(block_bytes(plan.slots, extents), results, live, items, around, inside)
+
+
+def _packed(found: Sequence[Slot], extents: Mapping[str, int]) -> int:
+    """The bytes of a block for some of the arrays alone."""
+    return block_bytes(stacked([(slot.array, slot.bytes, slot.life) for slot in found], extents), extents)
 
 
 def _kind(item: Loop | Statement) -> str:

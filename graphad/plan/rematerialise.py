@@ -65,8 +65,7 @@ class Rematerialisation:
         if self.relaxed.peak <= budget:
             return self.relaxed
         found = [plan for plan in self._found(self._chain(budget), budget) if plan.peak <= budget]
-        evicted = self._evicted(budget)
-        found += [evicted] if evicted is not None else []
+        found += filter(None, (self._evicted(int(part * budget)) for part in (1, LESS * LESS)))
         return min(found, key=lambda p: (p.extra, p.peak)) if found else None
 
     def _evicted(self, budget: int) -> MemoryPlan | None:

@@ -9,7 +9,7 @@ Reference: H. He, min-cut recomputation (TorchInductor's partitioner) and its me
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from graphad.plan.memory import Problem
@@ -44,7 +44,7 @@ def savings(
     cheap = minimum_cut(problem, inside, targets, dear | forced)
     found = [_saving(problem, frozenset(set(targets) - marked) | forced, inside, targets), cheap]
     candidates = [t for t in sorted(dear - forced) if t in cheap.saved or t in _needed(problem, inside, cheap)]
-    for kept in _knapsack(problem, candidates):
+    for kept in knapsack({t: (problem.tasks[t].bytes, problem.tasks[t].cost) for t in candidates}):
         found.append(minimum_cut(problem, inside, targets, kept | forced))
     return _front(found)
 
@@ -109,20 +109,26 @@ def _needed(problem: Problem, inside: list[int], saving: Saving) -> set[int]:
     return closure(problem, saving.saved, (), set(inside))
 
 
-def _knapsack(problem: Problem, candidates: list[int]) -> list[set[int]]:
-    """Sets of dear tasks to keep: for a dozen capacities those with the most cost in all."""
-    total = sum(problem.tasks[t].bytes for t in candidates)
+def knapsack(items: Mapping[int, tuple[int, int]]) -> list[set[int]]:
+    """Sets of items to keep: for a dozen capacities those with the most cost in all, the largest first.
+
+    Arguments:
+        items: the bytes and the cost of each.
+
+    >>> knapsack({0: (1, 5), 1: (2, 1)})[:2]
+    [{0, 1}, {0}]
+    """
+    total = sum(size for size, _ in items.values())
     unit = max(total / RESOLUTION, 1.0)
     best: list[tuple[float, frozenset[int]]] = [(0.0, frozenset())] * (RESOLUTION + 1)
-    for task in candidates:
-        size = min(round(problem.tasks[task].bytes / unit), RESOLUTION)
-        value = problem.tasks[task].cost
+    for item, (count, value) in items.items():
+        size = min(round(count / unit), RESOLUTION)
         for room in range(RESOLUTION, size - 1, -1):
             offered = best[room - size][0] + value
             if offered > best[room][0]:
-                best[room] = (offered, best[room - size][1] | {task})
+                best[room] = (offered, best[room - size][1] | {item})
     top = min(RESOLUTION, round(total / unit))
-    rooms = {round(top * k / LEVELS) for k in range(LEVELS)} | {round(top * k / 10) for k in range(10)}
+    rooms = {round(top * k / LEVELS) for k in range(LEVELS)} | {round(top * k / 10) for k in range(10)} | {top}
     return [set(kept) for kept in dict.fromkeys(best[room][1] for room in sorted(rooms, reverse=True))]
 
 

@@ -17,12 +17,21 @@ from graphad.ad.expand import stored_carries
 from graphad.analysis.cost import body_flops
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node
+from graphad.ops.schedules import extra_steps
 from graphad.plan.budget import SweepRecord
 from graphad.plan.memory import simulate
-from graphad.plan.sweeps import decided, extra_steps, schedule_text, stored_nodes
+from graphad.plan.sweeps import decided, schedule_text, step_flops, stored_nodes, stored_values
 from graphad.plan.tasks import GraphTasks, graph_tasks, states_bytes, value_bytes
 
 MOST = 256  # ways kept besides each other
+
+
+class Storing(NamedTuple):
+    """A schedule that stores something for every step: its bytes and its operations beyond those of "all", a step."""
+
+    schedule: tuple[Any, ...]
+    bytes: int
+    extra: int
 
 
 class Sweep(NamedTuple):
@@ -32,7 +41,8 @@ class Sweep(NamedTuple):
         node: the `scan_adjoint`.
         first, last: the tasks between which something that is stored for every step is live.
         steps: of the loop.
-        all, carries: bytes that these schedules store for one step.
+        storing: the schedules that store something for every step.
+        again: operations of an adjoint step that makes all that it reads again, beyond those with "all" stored.
         flops: floating-point operations of a step of the loop.
     """
 
@@ -40,9 +50,15 @@ class Sweep(NamedTuple):
     first: int
     last: int
     steps: int
-    all: int
-    carries: int
+    storing: tuple[Storing, ...]
+    again: int
     flops: int
+
+    def extra(self, schedule: tuple[Any, ...]) -> int:
+        """The floating-point operations that run with a schedule beyond those with "all"."""
+        if schedule[0] == "binomial":
+            return self.steps * self.again + extra_steps(self.steps, schedule[1]) * self.flops
+        return self.steps * next(one.extra for one in self.storing if one.schedule == schedule)
 
 
 class Choice(NamedTuple):
@@ -69,43 +85,57 @@ class SweepChoices:
     """The choices for the open sweeps of a graph.
 
     Arguments:
-        graph: with sweeps inside bodies decided.
+        graph: with sweeps inside bodies decided; `runs` is it without the carries that nothing reads.
         bound: the named sizes.
         bytes_per_element: of floats; None: as their dtypes say.
     """
 
-    def __init__(self, graph: Graph, bound: Mapping[str, int], bytes_per_element: int | None = None) -> None:
+    def __init__(
+        self, graph: Graph, runs: Graph, bound: Mapping[str, int], bytes_per_element: int | None = None
+    ) -> None:
         self.bound, self.bytes_per_element = bound, bytes_per_element
-        tasks = graph_tasks(graph, bound, bytes_per_element)
+        tasks = graph_tasks(runs, bound, bytes_per_element)
         self.base = np.array(simulate(tasks.problem, range(len(tasks.problem.tasks))).live, np.int64)
-        self.sweeps = [self._sweep(tasks, i) for i in open_sweeps(graph)]
+        pairs = zip(open_sweeps(graph), open_sweeps(runs), strict=True)
+        self.sweeps = [self._sweep(tasks, i, graph.nodes[whole]) for whole, i in pairs]
 
-    def _sweep(self, tasks: GraphTasks, node_id: int) -> Sweep:
+    def _sweep(self, tasks: GraphTasks, node_id: int, whole: Node) -> Sweep:
+        """A sweep as it runs, and as it is before it is reduced to that."""
         node = tasks.graph.nodes[node_id]
-        adjoint: Graph = node.param("adjoint")
         carries = node.args[: node.param("carries")]
         last = tasks.task_of[node_id]
         loops = [
             tasks.task_of[i] for i, other in enumerate(tasks.graph.nodes[:node_id])
             if other.op == "scan" and set(carries) <= set(other.args) and other.param("length") == node.param("length")
         ]  # fmt: skip
-        kept = [
-            sum(value_bytes(adjoint.nodes[i].type, self.bound, self.bytes_per_element) for i in found)
-            for found in (stored_nodes(node, self.bound), stored_nodes(node, self.bound, dear=False))
-        ]
         steps = max(1, sizes.evaluate(node.param("length"), self.bound))
         flops = sizes.evaluate(body_flops(node.param("body")), self.bound)
-        return Sweep(node, min(loops, default=last), last, steps, kept[0], kept[1], flops)
+        least = step_flops(whole, stored_nodes(whole, self.bound), self.bound)
+        again = step_flops(whole, (), self.bound) - least
+        return Sweep(node, min(loops, default=last), last, steps, self._storing(whole, least), again, flops)
+
+    def _storing(self, node: Node, least: int) -> tuple[Storing, ...]:
+        """The schedules that store something for every step, without those that store and run more than another."""
+        found = []
+        for schedule in (("all",), *stored_values(node, self.bound), ("carries",)):
+            stored = stored_nodes(node, self.bound, schedule)
+            adjoint: Graph = node.param("adjoint")
+            kept = sum(value_bytes(adjoint.nodes[i].type, self.bound, self.bytes_per_element) for i in stored)
+            found.append(Storing(schedule, kept, step_flops(node, stored, self.bound) - least))
+        ends = found[0], found[-1]
+        return tuple(
+            one for one in found
+            if one in ends or not any(o.bytes <= one.bytes and o.extra <= one.extra for o in found if o is not one)
+        )  # fmt: skip
 
     def default(self, limit: int, sure: Mapping[str, int]) -> Choice:
         """What is taken without a budget; arguments as for `graphad.plan.sweeps.decided`."""
         schedules = tuple(decided(sweep.node, self.bound, limit, sure) for sweep in self.sweeps)
-        again = (extra_of(s, schedule) * s.flops for s, schedule in zip(self.sweeps, schedules, strict=True))
-        return Choice(schedules, sum(again))
+        return Choice(schedules, sum(s.extra(schedule) for s, schedule in zip(self.sweeps, schedules, strict=True)))
 
     def least(self) -> Choice:
         """One state for every loop: nothing takes less."""
-        flops = sum(extra_of(sweep, ("binomial", 1)) * sweep.flops for sweep in self.sweeps)
+        flops = sum(sweep.extra(("binomial", 1)) for sweep in self.sweeps)
         return Choice((("binomial", 1),) * len(self.sweeps), flops)
 
     def within(self, limit: int, *, around: bool = True) -> Choice | None:
@@ -138,15 +168,15 @@ class SweepChoices:
         sweep = self.sweeps[order[-1]]
         room = limit - int(self._live(way, order, base)[sweep.last])
         found = list[tuple[tuple[Any, ...], int]]()
-        for schedule, each in ((("all",), sweep.all), (("carries",), sweep.carries)):
-            if sweep.steps * each <= room:
-                found.append((schedule, sweep.steps * each))
+        for one in sweep.storing:
+            if sweep.steps * one.bytes <= room:
+                found.append((one.schedule, sweep.steps * one.bytes))
         states = min(sweep.steps, room // states_bytes(sweep.node, 1, self.bound, self.bytes_per_element))
         if states >= 1:
             found.append((("binomial", states), 0))
         return [
             _Way((*way.spans, span), Choice((*way.choice.schedules, schedule),
-                 way.choice.flops + extra_of(sweep, schedule) * sweep.flops))
+                 way.choice.flops + sweep.extra(schedule)))
             for schedule, span in found
         ]  # fmt: skip
 
@@ -154,22 +184,25 @@ class SweepChoices:
         """What a choice comes to, for each sweep."""
         found = []
         for sweep, schedule in zip(self.sweeps, choice.schedules, strict=True):
-            per_step = {"all": sweep.all, "carries": sweep.carries}.get(schedule[0])
+            per_step = next((one.bytes for one in sweep.storing if one.schedule == schedule), None)
             stored = (
                 states_bytes(sweep.node, schedule[1], self.bound, self.bytes_per_element)
                 if per_step is None else sweep.steps * per_step
             )  # fmt: skip
             again, name = extra_of(sweep, schedule), sweep.node.param("body").name
             text = schedule_text(schedule)
-            found.append(SweepRecord(name, schedule, text, sweep.steps, stored, again, again * sweep.flops))
+            found.append(SweepRecord(name, schedule, text, sweep.steps, stored, again, sweep.extra(schedule)))
         return tuple(found)
 
 
 def extra_of(sweep: Sweep, schedule: tuple[Any, ...]) -> int:
-    """The steps that a schedule runs beyond those of the loop itself: for "all" none, for "carries" each step once."""
+    """The steps that a schedule runs beyond those of the loop itself: for "carries" each step once.
+
+    With "all" none do; with "values" only parts of them, which are counted as operations.
+    """
     if schedule[0] == "binomial":
         return sweep.steps + extra_steps(sweep.steps, schedule[1])
-    return 0 if schedule == ("all",) else sweep.steps
+    return sweep.steps if schedule == ("carries",) else 0
 
 
 def _front(ways: Sequence[_Way]) -> list[_Way]:

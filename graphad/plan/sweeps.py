@@ -1,7 +1,8 @@
 """What the reverse sweep of a loop stores: the schedules there are, their bytes and steps, and which is taken.
 
 "all" stores the fewest bytes with which no dear operation runs twice: a minimum cut in the adjoint body. "carries"
-stores the state before each step and runs the step again. Both cost bytes in proportion to the steps; where those
+stores the state before each step and runs the step again; "values" stores what saves the most operations for its bytes,
+more than the state and less than "all". All cost bytes in proportion to the steps; where those
 exceed `LIMIT`, the binomial schedule stores as many states as fit.
 
 Reference: A. Griewank and A. Walther, Algorithm 799: Revolve, ACM TOMS 26 (2000).
@@ -9,9 +10,9 @@ Reference: A. Griewank and A. Walther, Algorithm 799: Revolve, ACM TOMS 26 (2000
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from math import comb, isqrt
+from math import isqrt
 from typing import Any, NamedTuple
 
 from graphad.ad.expand import frontier, stored_carries
@@ -19,10 +20,12 @@ from graphad.analysis.cost import REPEATED, VIEWS, node_flops, type_bytes
 from graphad.ir import sizes
 from graphad.ir.graph import Graph, Node, keep, rebuild
 from graphad.ir.sizes import Extent
-from graphad.ops.schedules import advances, repetitions
+from graphad.ops.schedules import advances, extra_steps
 from graphad.plan.modes import Alternative, Decision
+from graphad.plan.saving import knapsack
 from graphad.plan.tasks import state_bytes
 
+STORING = frozenset({"all", "carries", "values"})  # schedules that store something for every step
 LIMIT = 1 << 30  # bytes, at the sizes' hints, up to which a sweep stores something for every step
 MORE = 4  # times the bytes of the state that a tape may take for each step
 DEAR = 8  # operations for each element of a result from which on it is better stored than computed again
@@ -36,44 +39,57 @@ class Candidate(NamedTuple):
     steps: int
 
 
-def extra_steps(steps: int, snapshots: int) -> int:
-    """The fewest steps that a reverse sweep of n steps runs besides its adjoint steps with s stored states.
+class Step(NamedTuple):
+    """The adjoint body of a sweep, seen from what its loop can store in every step.
 
-    t(n, s) = r·n - C(s + r, s + 1), with the least r for which C(s + r, s) >= n. The first state counts as one of the
-    s. Reference: Griewank and Walther (2000).
-
-    >>> rows = (50, 3), (50, 5), (100, 3), (100, 5), (100, 10), (1000, 5), (1000, 10), (1000, 20)
-    >>> [extra_steps(n, s) for n, s in rows]
-    [180, 122, 490, 316, 222, 6284, 3636, 2747]
-    >>> extra_steps(10000, 10), extra_steps(10000, 20)
-    (57624, 37976)
+    Arguments:
+        adjoint: the body.
+        carries: its inputs that the loop carries.
+        inside: the nodes that may be stored or run again, `dear` those of them that are dear to run again.
+        targets: what the sweep reads.
+        live: the nodes that the forward sweep can make and that are needed at all.
     """
-    r = repetitions(steps, snapshots)
-    return r * steps - comb(snapshots + r, snapshots + 1)
+
+    adjoint: Graph
+    carries: tuple[int, ...]
+    inside: tuple[int, ...]
+    dear: tuple[int, ...]
+    targets: frozenset[int]
+    live: frozenset[int]
 
 
-def stored_nodes(node: Node, bound: Mapping[str, int], *, dear: bool = True) -> tuple[int, ...]:
+def step_of(node: Node, bound: Mapping[str, int]) -> Step:
+    """The adjoint body of a `scan_adjoint` at given sizes."""
+    adjoint: Graph = node.param("adjoint")
+    carries = tuple(adjoint.inputs.values())[: node.param("carries")]
+    known, wanted = frontier(node)
+    moving = _moving(adjoint, known, carries, bound)
+    live = keep(adjoint, wanted)
+    inside = tuple(sorted(live & moving))
+    dear = tuple(i for i in inside if i not in carries and _dear(adjoint, i, bound))
+    targets = _without_tuples(adjoint, wanted & moving)
+    return Step(adjoint, carries, inside, dear, frozenset(targets), frozenset(live))
+
+
+def stored_nodes(node: Node, bound: Mapping[str, int], schedule: Sequence[Any] = ("all",)) -> tuple[int, ...]:
     """The nodes of the adjoint body whose values a sweep stores for every step.
 
     Arguments:
         node: a `scan_adjoint`.
         bound: the named sizes, for bytes.
-        dear: also store what is dear to compute again; otherwise only carries.
+        schedule: "all": what is dear to compute again; "carries": only these; "values" says itself which.
     """
-    return _dear_ones(node, tuple(sorted(bound.items()))) if dear else stored_carries(node)
+    if schedule[0] == "values":
+        return tuple(schedule[1])
+    if schedule[0] == "carries":
+        return stored_carries(node)
+    return _dear_ones(node, tuple(sorted(bound.items())))
 
 
 @lru_cache(maxsize=64)  # who decides on a schedule and who carries it out both ask
 def _dear_ones(node: Node, sizes_: tuple[tuple[str, int], ...]) -> tuple[int, ...]:
-    adjoint: Graph = node.param("adjoint")
-    bound = dict(sizes_)
-    carries = list(adjoint.inputs.values())[: node.param("carries")]
-    known, wanted = frontier(node)
-    moving = _moving(adjoint, known, carries, bound)
-    inside = sorted(keep(adjoint, wanted) & moving)
-    banned = {i for i in inside if i in carries or _dear(adjoint, i, bound)}
-    targets = _without_tuples(adjoint, wanted & moving)
-    return tuple(sorted(_least_bytes(adjoint, inside, targets, banned, bound)))
+    step = step_of(node, dict(sizes_))
+    return _least_bytes(step, step.dear, dict(sizes_))
 
 
 def recorded(node: Node, bound: Mapping[str, int]) -> tuple[str, tuple[int, ...]]:
@@ -92,34 +108,80 @@ def recorded(node: Node, bound: Mapping[str, int]) -> tuple[str, tuple[int, ...]
     return ("all", stored) if fits else ("carries", carries)
 
 
-def _least_bytes(
-    adjoint: Graph, inside: Sequence[int], targets: set[int], banned: set[int], bound: Mapping[str, int]
-) -> list[int]:
-    """The nodes with the fewest bytes from which all targets can be made without running a banned node: a minimum cut.
+def stored_values(node: Node, bound: Mapping[str, int]) -> tuple[tuple[Any, ...], ...]:
+    """Schedules between "all" and "carries": for a dozen amounts of memory the values that save the most operations."""
+    step = step_of(node, bound)
+    items = {
+        i: (_count(step.adjoint, i, bound), sizes.evaluate(node_flops(step.adjoint, i), bound)) for i in step.dear
+    }
+    ends = {stored_nodes(node, bound, (kind,)) for kind in ("all", "carries")}
+    found = dict.fromkeys(_least_bytes(step, tuple(kept), bound) for kept in knapsack(items))
+    return tuple(("values", stored) for stored in found if stored not in ends)
+
+
+def step_flops(node: Node, stored: Sequence[int], bound: Mapping[str, int]) -> int:
+    """The operations of a step that run because some nodes are stored: what the loop makes besides its step, and what
+    the sweep makes again of what it reads.
+    """
+    step, body = step_of(node, bound), node.param("body")
+    again = _made_of(step, step.targets, stored)
+    known = _alike(step.adjoint, body)
+    besides = {i for i in _made_of(step, stored, ()) if i not in known}
+    return sum(sizes.evaluate(node_flops(step.adjoint, i), bound) for i in (*sorted(again), *sorted(besides)))
+
+
+def _made_of(step: Step, wanted: Iterable[int], there: Sequence[int]) -> set[int]:
+    """The nodes that run so that some are there."""
+    found: set[int] = set()
+    stack = [i for i in wanted if i not in there]
+    while stack:
+        i = stack.pop()
+        if i not in found:
+            found.add(i)
+            stack.extend(a for a in step.adjoint.nodes[i].args if a not in there)
+    return found
+
+
+def _alike(adjoint: Graph, body: Graph) -> set[int]:
+    """The nodes of an adjoint body that the step makes in any case."""
+    place: dict[int, int] = dict(zip(adjoint.inputs.values(), body.inputs.values(), strict=False))
+    made = {(node.op, node.args, node.params): i for i, node in enumerate(body.nodes) if node.op != "input"}
+    for i, node in enumerate(adjoint.nodes):
+        args = tuple(place.get(a, -1) for a in node.args)
+        if i not in place and (found := made.get((node.op, args, node.params))) is not None:
+            place[i] = found
+    return set(place)
+
+
+def _count(graph: Graph, node_id: int, bound: Mapping[str, int]) -> int:
+    return max(1, sizes.evaluate(type_bytes(graph.nodes[node_id].type), bound))
+
+
+def _least_bytes(step: Step, kept: Sequence[int], bound: Mapping[str, int]) -> tuple[int, ...]:
+    """The nodes with the fewest bytes from which all targets can be made without running what is kept: a minimum cut.
 
     Arguments:
-        inside: the nodes that may be stored or run again.
+        kept: dear nodes that do not run again; carries do not in any case.
     """
     import networkx as nx  # here, because its import takes 0.1 s that most programs need not spend
 
     flow: nx.DiGraph[object] = nx.DiGraph()
     flow.add_nodes_from(("source", "sink"))
-    for node_id in inside:
-        node = adjoint.nodes[node_id]
+    for node_id in step.inside:
+        node = step.adjoint.nodes[node_id]
         if node.op in REPEATED:  # its results are stored, not the node
             flow.add_edge((node_id, "in"), (node_id, "out"))
         else:
-            count = sizes.evaluate(type_bytes(node.type), bound)
-            flow.add_edge((node_id, "in"), (node_id, "out"), capacity=max(1, count))
-        if node_id in banned:
+            flow.add_edge((node_id, "in"), (node_id, "out"), capacity=_count(step.adjoint, node_id, bound))
+        if node_id in kept or node_id in step.carries:
             flow.add_edge("source", (node_id, "in"))
         for arg in node.args:
             if (arg, "out") in flow:
                 flow.add_edge((arg, "out"), (node_id, "in"))
-        if node_id in targets:
+        if node_id in step.targets:
             flow.add_edge((node_id, "out"), "sink")
     _, (near, _) = nx.minimum_cut(flow, "source", "sink")
-    return [i for i in inside if (i, "in") in near and (i, "out") not in near]
+    return tuple(i for i in step.inside if (i, "in") in near and (i, "out") not in near)
 
 
 def _moving(adjoint: Graph, known: set[int], carries: Sequence[int], bound: Mapping[str, int]) -> set[int]:
@@ -161,7 +223,7 @@ def candidates(node: Node, bound: Mapping[str, int]) -> tuple[Candidate, ...]:
     state = state_bytes(node, bound)
     found = [
         Candidate(("all",), steps * _bytes(node, stored_nodes(node, bound), bound), 0),
-        Candidate(("carries",), steps * _bytes(node, stored_nodes(node, bound, dear=False), bound), steps),
+        Candidate(("carries",), steps * _bytes(node, stored_nodes(node, bound, ("carries",)), bound), steps),
     ]
     snapshots = steps // 2
     while snapshots >= 1:
@@ -202,8 +264,8 @@ def decided(
     if node.param("schedule") is not None:
         return tuple(node.param("schedule"))
     least = bound if sure is None else sure
-    for schedule, dear in ((("all",), True), (("carries",), False)):
-        if _stored_bytes(node, stored_nodes(node, bound, dear=dear), least) <= limit:
+    for schedule in (("all",), ("carries",)):
+        if _stored_bytes(node, stored_nodes(node, bound, schedule), least) <= limit:
             return schedule
     return ("binomial", max(1, limit // max(1, state_bytes(node, bound))))
 
@@ -269,15 +331,15 @@ def sweep_decision(
 
 def _guessed(node: Node, schedule: tuple[Any, ...], bound: Mapping[str, int], limit: int) -> bool:
     """Whether a schedule would store more than a limit if sizes without hints were typical ones."""
-    return _stored_bytes(node, stored_nodes(node, bound, dear=schedule[0] == "all"), bound) > limit
+    return _stored_bytes(node, stored_nodes(node, bound, schedule), bound) > limit
 
 
 def _alternative(node: Node, schedule: tuple[Any, ...], bound: Mapping[str, int]) -> Alternative:
     """What a schedule stores, as a candidate of a decision."""
     length = node.param("length")
     steps = sizes.evaluate(length, bound)
-    if schedule[0] in ("all", "carries"):
-        kept = length * _stored(node, stored_nodes(node, bound, dear=schedule[0] == "all"))
+    if schedule[0] in STORING:
+        kept = length * _stored(node, stored_nodes(node, bound, schedule))
         return Alternative(schedule_text(schedule), str(kept), sizes.evaluate(kept, bound), "bytes")
     states = schedule[1] if schedule[0] == "binomial" else -(-steps // schedule[1]) + schedule[1]
     count = min(states, steps) * state_bytes(node, bound)
@@ -290,6 +352,8 @@ def schedule_text(schedule: tuple[Any, ...]) -> str:
     >>> schedule_text(("all",)), schedule_text(("every", 4)), schedule_text(("binomial", 20))
     ('all', 'every 4 steps', 'at most 20 states')
     """
+    if schedule[0] == "values":
+        return f"{len(schedule[1])} values of each step"
     if schedule[0] == "every":
         return f"every {schedule[1]} steps"
     return f"at most {schedule[1]} states" if schedule[0] == "binomial" else str(schedule[0])

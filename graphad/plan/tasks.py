@@ -143,14 +143,17 @@ def state_bytes(node: Node, bound: Mapping[str, int], bytes_per_element: int | N
     return sum(value_bytes(body.nodes[i].type, bound, bytes_per_element) for i in carries)
 
 
-def by_level(graph: Graph) -> Graph:
+def by_level(graph: Graph, values: Mapping[str, int] | None = None) -> Graph:
     """The graph with its nodes in the order of their levels: as late as their first readers allow.
 
     What is derived of a derivative stands behind all of it in the order of ids, and beside its operands in this one.
     What makes less of its operands, such as the gradient of weights, and what is made of such values only, comes as
     soon as they are there: then the operands need not wait.
+
+    Arguments:
+        values: of named sizes; others are at their hints.
     """
-    bound = typical_sizes(graph)
+    bound = typical_sizes(graph, values)
     depth = [0] * len(graph.nodes)
     for node_id, node in enumerate(graph.nodes):
         depth[node_id] = 1 + max((depth[a] for a in node.args), default=-1)

@@ -386,6 +386,20 @@ def test_temporary_arrays_lie_as_inner_loops_go_through_them() -> None:
         np.testing.assert_allclose(unjitted(graph)(**arrays)[name], value, rtol=1e-12)
 
 
+def test_outer_loops_go_through_arrays_in_order() -> None:
+    """Rows of masked softmax: the mask, which two of the four loops read, does not turn the others inside out."""
+    g = ga.Graph("masked")
+    x, mask = g.input("x", ("a", "b", "n", "m")), g.input("mask", ("n", "m"), dtype="bool")
+    scores = np.where(mask, x, -1e9)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    g.output("y", weights / weights.sum(axis=-1, keepdims=True))
+    plan = schedule(inline(g))
+    (nest,) = summarize(plan)
+    assert nest.nesting.startswith("a > b > n > ")
+    arrays = {"x": RANDOM.normal(size=(2, 3, 4, 5)), "mask": RANDOM.random((4, 5)) < 0.7}
+    np.testing.assert_allclose(unjitted(g)(**arrays)["y"], interpret(g, **arrays)["y"], rtol=1e-13)
+
+
 def test_the_first_sum_into_an_array_is_an_assignment() -> None:
     g = ga.Graph("ranks")
     a, b = g.input("a", ("n", 3)), g.input("b", (3, "m"))

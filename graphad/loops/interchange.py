@@ -61,13 +61,14 @@ def _reorder(chain: list[Loop], axes: Axes, storage: dict[Var, Storage]) -> None
 
 
 def _cost(loop: int, accesses: list[Access], axes: Axes, storage: dict[Var, Storage]) -> float:
-    """What one step along a loop costs in memory, large arrays weighing more than small ones."""
+    """What one step along a loop costs in memory: more the farther it goes, and in large arrays more than in small."""
     total = 0.0
     for access in accesses:
         memory = storage[access.var].memory
         along = [d for d in memory if loop in map(axes.find, access.indices[d].axes())]
         if along:
-            step = 1.0 if along == [memory[-1]] and _dense(access, memory[-1]) else STRIDED
+            inside = len(memory) - 1 - min(map(memory.index, along))  # dimensions that a step goes over
+            step = 1.0 if not inside and _dense(access, memory[-1]) else STRIDED * max(inside, 1)
             total += step * len(memory)
     return total
 

@@ -270,3 +270,40 @@ def test_random_steps(seed: int) -> None:
         value, gradient = ga.value_and_grad(g)(x)
         np.testing.assert_allclose(value, expected["y"], rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(gradient, expected["dy_dx"], rtol=1e-11, atol=1e-13)
+
+
+def both_ways(graph: ga.Graph, **point: Any) -> None:
+    """The compiled function does what the graph says."""
+    found = ga.compile(graph)(**point)
+    wanted = interpret(graph, **point)
+    for value, name in zip(found, graph.outputs, strict=True):
+        np.testing.assert_allclose(value, wanted[name], rtol=1e-12, atol=1e-15)
+
+
+def test_a_sum_from_zero_that_an_inner_loop_goes_on_with_begins_at_zero_in_every_step() -> None:
+    g = ga.Graph("turned")
+    k, q, a = g.input("k", "m"), g.input("q"), g.input("a", "m")
+
+    def step(state: Any, _: Any) -> tuple[Any, None]:
+        inner = ga.fori_loop(0, 2, lambda i, c: 0.3 * np.sin(c) * c + q, k)
+        return inner[::-1] * 0.6, None
+
+    g.output("loss", np.tanh(ga.scan(step, a, length=3)[0]).sum())
+    both_ways(transform.grad(g, ["k", "q"]), k=np.array([0.3, -0.8]), q=0.4, a=np.array([0.1, 0.2]))
+
+
+def test_what_a_branch_reads_by_name_keeps_its_name() -> None:
+    g = ga.Graph("branch")
+    a, rows, q = g.input("a", "m"), g.input("rows", ("n", "m")), g.input("q")
+
+    def step(state: Any, row: Any) -> tuple[Any, Any]:
+        new = row[::-1] * 0.4
+        chosen = ga.cond(new.sum() > 0.7, lambda v: np.sin(v), lambda v: v * q, new)
+        return new, (new, chosen.sum())
+
+    last, (news, sums) = ga.scan(step, a, rows)
+    g.output("loss", np.tanh(last).sum() + np.sin(news).sum() + (sums * sums).sum())
+    g.output("news", news)
+    both_ways(g, a=np.ones(2), rows=np.array([[0.1, 0.2], [3.0, 0.5], [-1.0, 0.3]]), q=0.4)
+    both_ways(transform.value_and_grad(g, ["rows", "q"], "loss"),
+              a=np.ones(2), rows=np.array([[0.1, 0.2], [3.0, 0.5], [-1.0, 0.3]]), q=0.4)  # fmt: skip

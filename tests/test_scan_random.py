@@ -133,6 +133,18 @@ def check(seed: int) -> None:
                 np.testing.assert_allclose(value, expected[name], rtol=1e-9, atol=1e-11, err_msg=f"{seed} {name}")
 
 
+@pytest.mark.parametrize("seed", [1009, 1048, *range(100, 106)])
+def test_random_loops_compiled(seed: int) -> None:
+    loop = built(seed, scanned(SCHEDULES[seed % len(SCHEDULES)]))
+    random = np.random.default_rng(seed + 1)
+    shapes = {"a": (2,), "b": (), "k": (2,), "q": ()}
+    point = {n: random.normal(size=shapes.get(n, (STEPS, 2)[: loop.variable(n).ndim])) for n in loop.inputs}
+    for made in (loop, T.value_and_grad(loop, depends(loop, "loss"), "loss")):
+        expected = interpret(made, **point)
+        for value, name in zip(ga.compile(made)(**point), made.outputs, strict=True):
+            np.testing.assert_allclose(value, expected[name], rtol=1e-9, atol=1e-11, err_msg=f"{seed} {name}")
+
+
 def depends(graph: Graph, output: str) -> list[str]:
     """The inputs on which the derivative of an output depends."""
     found = []

@@ -16,7 +16,7 @@ def donate(program: Program, axes: Axes, storage: dict[Var, Storage]) -> None:
     for output in program.outputs:
         if output.shape:
             found = Donation(uses, axes, storage, output).found()
-            if found is not None:
+            if found is not None and not known_inside(program, found):
                 replaced(program, found, output)
                 uses.moved(found, output)
                 del storage[found]
@@ -26,12 +26,17 @@ def update_in_place(program: Program, axes: Axes, storage: dict[Var, Storage]) -
     """Let a step write what it carries where it read it, if it needs no element again after that."""
     for state in program.states:
         now, following = state.now, state.next
-        if now is following or not storage[now].is_array or not now.shape:
+        if now is following or not storage[now].is_array or not now.shape or known_inside(program, following):
             continue
         if Donation(Uses(program), axes, storage, following).replaces(now):
             replaced(program, following, now)
             del storage[following]
             state.next = now
+
+
+def known_inside(program: Program, var: Var) -> bool:
+    """Whether the body of a loop or branch reads a variable where it lies, by its name, which must then stay."""
+    return any(var in body.guests for statement in program.statements for body in statement.bodies)
 
 
 class Uses:

@@ -8,11 +8,11 @@ as much as the array is long, however little changes. So what else reads the ori
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from graphad.loops.axes import Axes
-from graphad.loops.donate import replaced
+from graphad.loops.donate import known_inside, replaced
 from graphad.loops.ir import Access, Loop, Program, Statement, Var, at, walk
 from graphad.loops.place import Storage
 from graphad.loops.registers import temporary
@@ -104,9 +104,14 @@ def _copies(program: Program) -> Iterator[Copy]:
             continue
         old, new = operand.var, statement.out.var
         alike = old.shape == new.shape and old.dtype == new.dtype and old.layout == new.layout
-        changed = any(s is not statement for s in writers[new])
+        changed = any(s is not statement for s in writers[new]) and not _summed_up(program, old, writers.get(old, ()))
         if alike and changed and _owned(program, old) and _owned(program, new) and _may_follow(program, old, new):
             yield Copy(statement, old, new)
+
+
+def _summed_up(program: Program, var: Var, writers: Sequence[Statement]) -> bool:
+    """Whether a variable is nothing but a sum from zero: with another writer nobody would see that it begins there."""
+    return bool(writers) and all(s.accumulates for s in writers) and not program.begun(var)
 
 
 def _owned(program: Program, var: Var) -> bool:
@@ -115,7 +120,7 @@ def _owned(program: Program, var: Var) -> bool:
 
 def _may_follow(program: Program, old: Var, new: Var) -> bool:
     """Whether one variable may take the memory of another as far as the carried values and inner loops go."""
-    if any(new in body.guests for statement in program.statements for body in statement.bodies):
+    if known_inside(program, new):
         return False
     if any(state.next is old for state in program.states):
         return False

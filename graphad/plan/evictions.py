@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from graphad.plan.memory import Problem, Simulation, simulate
 
 NEVER = 1 << 40  # a distance longer than any schedule
-TRIES = 5
+TRIES = 8
 MOST_RUNS = 4  # of a task on average
 
 
@@ -47,45 +47,61 @@ class Evictions:
         tasks, readers = self.problem.tasks, self.readers[k]
         return tasks[k].fused and all(tasks[i].fused for i in range(k, max(readers, default=k) + 1))
 
-    def steps(self, room: int) -> tuple[int, ...] | None:
-        """A schedule for about so many bytes; None where nothing can go any more, or too much runs again."""
-        return _Run(self, room - self.problem.held).steps()
+    def steps(self, room: int, *, loops: bool = True) -> tuple[int, ...] | None:
+        """A schedule for about so many bytes; None where nothing can go any more, or too much runs again.
+
+        Arguments:
+            loops: values that fused neighbours read or make stay until their loop ends, as they do; without, less is
+                counted than is taken, but more can go.
+        """
+        return _Run(self, room - self.problem.held, loops=loops).steps()
 
     def within(self, budget: int) -> tuple[int, ...] | None:
         """The cheapest schedule found whose peak is within so many bytes; None where none was found.
 
         What the search counts differs a little from the peak: values in registers, and what is not read any more.
         """
+        found = [one for loops in (True, False) if (one := self._within(budget, loops=loops)) is not None]
+        return min(found, key=lambda one: (one[1].cost, one[1].peak))[0] if found else None
+
+    def _within(self, budget: int, *, loops: bool) -> tuple[tuple[int, ...], Simulation] | None:
+        """The search with one way to count: the room moves between what was too little and what was too much."""
         best: tuple[tuple[int, ...], Simulation] | None = None
-        room, above = budget, 0
+        room, below, above = budget, 0, 0
         for _ in range(TRIES):
-            steps = self.steps(room)
-            if steps is None:
-                break
-            found = simulate(self.problem, steps)
-            if found.peak > budget:
+            steps = self.steps(room, loops=loops)
+            found = None if steps is None else simulate(self.problem, steps)
+            if steps is not None and found is not None and found.peak <= budget:
+                below = room
+                if best is None or found.cost < best[1].cost:
+                    best = steps, found
+                following = (room + above) // 2 if above else room + budget - found.peak
+            elif found is not None:
                 above = room
-                room -= max(found.peak - budget, budget // 100)
-                continue
-            if best is None or found.cost < best[1].cost:
-                best = steps, found
-            following = min(room + (budget - found.peak), (room + above) // 2 if above else budget * 2)
-            if following <= room + budget // 100:
+                following = (room + below) // 2 if below else room - max((found.peak - budget) // 2, budget // 50)
+            elif above:
+                below = room
+                following = (room + above) // 2
+            else:
+                break
+            if abs(following - room) <= budget // 100:
                 break
             room = following
-        return best and best[0]
+        return best
 
 
 class _Run:
     """A schedule under construction.
 
-    `there` are the values that are there, `used` are their bytes, and `now` is the task in order that comes next.
+    `there` are the values that are there, `used` are their bytes, `now` is the task in order that comes next, and
+    `loop` are the values that the present loop reads or makes.
     """
 
-    def __init__(self, what: Evictions, room: int) -> None:
+    def __init__(self, what: Evictions, room: int, *, loops: bool) -> None:
         self.what, self.tasks, self.turn = what, what.problem.tasks, what.problem.turn
         self.room, self.used, self.now = room, 0, 0
         self.there: dict[int, None] = {}
+        self.loops, self.loop = loops, set[int]()
         self.made: list[int] = []
 
     def steps(self) -> tuple[int, ...] | None:
@@ -99,7 +115,7 @@ class _Run:
                 self._need(task.args)
                 self._run(k, {k, *task.args})
                 for arg in dict.fromkeys(task.args):
-                    if arg >= self.turn and arg in self.there and self._next(arg) == NEVER:
+                    if arg >= self.turn and arg in self.there and self._next(arg) == NEVER and arg not in self.loop:
                         self._drop(arg)
         except _NoRoomError:
             return None
@@ -125,7 +141,10 @@ class _Run:
         return found
 
     def _run(self, k: int, locked: set[int]) -> None:
-        size = self.what.sizes[k]
+        size, fused = self.what.sizes[k], self.tasks[k].fused
+        if not fused:
+            self.loop.clear()
+        locked |= self.loop
         while self.used + size + self.tasks[k].workspace > self.room:
             able = [t for t in self.there if self.what.sizes[t] and t not in locked and self._may_go(t)]
             if not able:
@@ -136,6 +155,8 @@ class _Run:
         self.made.append(k)
         self.there[k] = None
         self.used += size
+        if fused and self.loops:
+            self.loop.update((k, *self.tasks[k].args))
 
     def _may_go(self, t: int) -> bool:
         task = self.tasks[t]

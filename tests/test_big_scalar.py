@@ -154,6 +154,24 @@ def test_truth_values_from_round_to_round():
         agrees(ga.compile(graph), [point], 1e-13)
 
 
+def test_a_large_step_of_a_loop():
+    """The last repetition of such a program ends in the middle of a period."""
+    graph = ga.Graph("large_step")
+    a, b, k = graph.input("a"), graph.input("b"), graph.input("k")
+
+    def step(state, _):
+        x, y = state
+        for i in range(60):
+            x, y = x + 0.01 * y * k - 0.003 * i * x * y, y - 0.02 * x * x + x * y / (1.0 + k * k) * 0.01
+        return (x, y), None
+
+    (x, y), _ = ga.scan(step, (a, b), length=4, graph=graph)
+    graph.output("loss", x * x + y)
+    function = ga.value_and_grad(graph, tier="compiled")
+    assert "PROGRAM_1" in function.source
+    agrees(function, [0.3, 0.4, 0.5], 1e-12)
+
+
 def test_small_programs_stay_statements():
     graph = recurrence(20)
     assert not calls(lower(inline(graph)).statements)

@@ -267,7 +267,7 @@ def _ends_cut(loop: Part, operands: Integers, kinds: Integers, homes: Integers) 
 
 def _phase(start: int, period: int, length: int, operands: Integers, kinds: Integers) -> int:
     """Where rounds should begin so that few operands come from the round before."""
-    if period > BLOCK:
+    if period > BLOCK or length < period:
         return 0
     middle = start + (length // period // 2) * period
     places = np.arange(period)

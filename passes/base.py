@@ -21,6 +21,8 @@ class Pass(ABC):
 
     final: ClassVar[bool] = False
     """Whether what the pass makes is not differentiated any more."""
+    whole: ClassVar[bool] = False
+    """Whether `run` does the bodies of loops and branches too."""
 
     @property
     def name(self) -> str:

@@ -18,7 +18,8 @@ def run_everywhere(one: Pass, graph: Graph, known: Known) -> Graph:
     Arguments:
         known: bodies after passes; those of this graph are added. The same body need not be done twice.
     """
-    return in_bodies(one.run(graph), lambda body: _body(one, body, known))
+    after = one.run(graph)
+    return after if one.whole else in_bodies(after, lambda body: _body(one, body, known))
 
 
 def _body(one: Pass, body: Graph, known: Known) -> Graph:

@@ -25,6 +25,7 @@ from passes.in_bodies import Known, run_everywhere
 from passes.loop_parts import LoopParts
 from passes.mirror import Mirror
 from passes.roll import Roll
+from passes.rounding import Rounding
 from passes.shift import Shift
 from passes.simplify import Simplify
 from passes.tails import Tails
@@ -49,6 +50,7 @@ DEFAULT: tuple[Pass, ...] = (
     CommonSubexpressions(),
     Tails(),
     LoopParts(),
+    Rounding(),
     Checkpoints(),
     Tapes(),
     FuseLoops(),

@@ -14,7 +14,7 @@ from graphad.emit import kernels
 from graphad.emit.aliasing import Memory
 from graphad.emit.kernels import TranslatedKernel
 from graphad.emit.translate import translate
-from graphad.emit.values import Argument, UntranslatedError
+from graphad.emit.values import FLAGS, Argument, UntranslatedError
 from graphad.interpret import interpret
 from graphad.ir.graph import Graph
 from tests.strategies import STEPS_WITH_INTEGERS, cases
@@ -133,6 +133,7 @@ class Fake:
         self.source = self.body = text
         self.arguments, self.returned, self.values, self.programs, self.kernel = arguments, returned, (), (), "f"
         self.memory, self.hints = Memory(), dict[str, int]()
+        self.flags = FLAGS
 
 
 UNKNOWN = ("v = unknown(a)", "v = i ** 3", "while i:\n        i = 0", "v = a[:]", "v = b", "v = a[0] & 1")

@@ -30,7 +30,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sigmoid_tail": lambda x: np.copysign(np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))), x),
     "sigmoid_of_tail": lambda t: (0.5 + np.copysign(0.5, t)) - t,
     "logaddexp": np.logaddexp, "floordiv": np.floor_divide, "remainder": np.remainder, "maximum": np.maximum,
-    "minimum": np.minimum,
+    "minimum": np.minimum, "fma": lambda x, y, z: x * y + z,
 }  # fmt: skip
 
 

@@ -36,8 +36,9 @@ _ARITHMETIC = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
 _COMPARISON = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne": "une"}
 _LOGIC = {"and": "and", "or": "or", "xor": "xor"}
 _INTRINSICS = {"abs": "fabs", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint",
-              "maximum": "maximum", "minimum": "minimum"}  # fmt: skip
+              "maximum": "maximum", "minimum": "minimum", "fma": "fmuladd"}  # fmt: skip
 _FAST = "nsz arcp contract"
+_EXACT = "nsz"
 _engines: list[Any] = []
 _native = threading.RLock()
 
@@ -170,6 +171,7 @@ class _Writer:
         self.tables: dict[str, list[str]] = {}
         self.pool: list[str] = []
         self.values: dict[str, str] = {}
+        self.flags = _FAST
         for line in lines:
             self._sort(line)
 
@@ -177,6 +179,8 @@ class _Writer:
         head = line.partition(" ")[0]
         if head in ("block", "repeat"):
             self.parts.append([line])
+        elif head == "exact":
+            self.flags = _EXACT
         elif head in ("number", "array"):
             self.arguments.append(head)
         elif head == "table":
@@ -311,13 +315,13 @@ class _Writer:
     def _instruction(self, target: str, name: str, operands: list[str]) -> str:
         kind = self.kind
         if name in _ARITHMETIC:
-            return f"%{target} = {_ARITHMETIC[name]} {_FAST} {kind} {operands[0]}, {operands[1]}"
+            return f"%{target} = {_ARITHMETIC[name]} {self.flags} {kind} {operands[0]}, {operands[1]}"
         if name in _COMPARISON:
             return f"%{target} = fcmp {_COMPARISON[name]} {kind} {operands[0]}, {operands[1]}"
         if name in _LOGIC:
             return f"%{target} = {_LOGIC[name]} i1 {operands[0]}, {operands[1]}"
         if name == "neg":
-            return f"%{target} = fneg {_FAST} {kind} {operands[0]}"
+            return f"%{target} = fneg {self.flags} {kind} {operands[0]}"
         if name == "not":
             return f"%{target} = xor i1 {operands[0]}, true"
         if name == "select":

@@ -105,6 +105,10 @@ FUSED: Mapping[str, tuple[int | float, int | float, int | float]] = {
 """Emissions that are x y + z in float64: for each place an operand's position, an integer, or a constant, a float."""
 
 
+LOOPED = frozenset({"mul_add", "mul_sub", "sub_mul"})
+"""Operations that only graphs with loops have, which are no lists of instructions."""
+
+
 class Instruction(NamedTuple):
     """An operation for operands of some kinds: the kind of its result, an expression, the functions it calls."""
 
@@ -121,7 +125,7 @@ def instruction_key(op: str, operands: tuple[str, ...], result: str) -> tuple[An
 
 def _instructions() -> Iterator[Instruction]:
     for name, op in OPERATIONS.items():
-        if isinstance(op.emission, Scalar) and op.arity is not None and op.arity <= len(REALS):
+        if isinstance(op.emission, Scalar) and op.arity is not None and op.arity <= len(REALS) and name not in LOOPED:
             yield from _variants(name, op, op.emission)
     yield Instruction(("fma",), "float64", "", ())
     yield Instruction(("round",), "float64", "np.float64(np.float32(x))", ())

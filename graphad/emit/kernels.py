@@ -191,7 +191,8 @@ def assembly(generated: Generated) -> str:
 def _optimized(generated: Generated, symbols: Mapping[str, str]) -> tuple[Any, list[str]]:
     """LLVM's module of a kernel, and the functions from elsewhere that it calls."""
     translated = translate.translate(
-        ENTRY, generated.body, generated.arguments, generated.returned, symbols, generated.memory, generated.hints
+        ENTRY, generated.body, generated.arguments, generated.returned, symbols, generated.memory, generated.hints,
+        generated.flags,
     )
     machine = _machine()
     module = binding.parse_assembly(str(translated))

@@ -9,6 +9,7 @@ from graphad.emit import control, straight
 from graphad.emit.nests import INDENT, LARGEST, Nests
 from graphad.emit.text import Names, Printer, function_name, literal
 from graphad.emit.vecmath import FUNCTIONS
+from graphad.loops.axes import Axes
 from graphad.loops.ir import NEUTRAL, Access, Literal, Loop, Program, Statement, Var
 from graphad.loops.schedule import Schedule
 from graphad.loops.scratch import lives, root
@@ -20,13 +21,15 @@ REORDERED = {"+=": "_plus", "*=": "_times"}
 class Function:
     """What all programs of one function share: its name, its straight programs, and its identifiers.
 
-    `held` has the lines that hand back what is borrowed at the place that is being written, in the order of borrowing;
-    its keys are the variables of tapes, None for the scratch block.
+    `exact` says that its arithmetic must not depend on what stands around it. `held` has the lines that hand back what
+    is borrowed at the place that is being written, in the order of borrowing; its keys are the variables of tapes, None
+    for the scratch block.
     """
 
     name: str
     straight: list[Statement]
     names: Names
+    exact: bool
     words: dict[str, str] = field(default_factory=dict)
     held: dict[Var | None, str] = field(default_factory=dict)
 
@@ -149,6 +152,8 @@ class Lines:
 
     def assigned(self, statement: Statement, target: str, value: str) -> str:
         """The line that writes or accumulates a value as a statement does."""
+        if reordered(statement, self.plan.axes, self.function.exact):
+            return f"{target} = {REORDERED[statement.kind]}({target}, {value})"
         return _assignment(statement, target, value)
 
     def _call(self, statement: Statement) -> Iterator[str]:
@@ -199,14 +204,18 @@ def _assignment(statement: Statement, target: str, value: str) -> str:
         function = function_name({"max=": "maximum", "min=": "minimum"}[statement.kind], statement.dtype)
         function = function if function in FUNCTIONS else function.removesuffix("_int")[:3]
         return f"{target} = {function}({target}, {value})"
-    if reordered(statement):
-        return f"{target} = {REORDERED[statement.kind]}({target}, {value})"
     operator = statement.kind[:-1]
     if statement.dtype == "int32":
         return f"{target} = np.int32({target} {operator} {value})"
     return f"{target} {statement.kind} {value}"
 
 
-def reordered(statement: Statement) -> bool:
-    """Whether a statement accumulates floats."""
-    return statement.kind in REORDERED and statement.dtype.startswith("float")
+def reordered(statement: Statement, axes: Axes, exact: bool) -> bool:
+    """Whether a statement accumulates floats in an order that is left to the compiler.
+
+    In kernels with loops the order of terms that are written out is fixed, so that a step that is run again adds alike.
+    """
+    if statement.kind not in REORDERED or not statement.dtype.startswith("float"):
+        return False
+    kept = set(map(axes.find, statement.out.axes()))
+    return not exact or any(axes.find(a) not in kept and not axes.unrolled(a) for a in statement.axes)

@@ -17,7 +17,7 @@ from graphad.emit.embed import merged
 from graphad.emit.lines import Function, Lines, reordered, starting
 from graphad.emit.nests import INDENT
 from graphad.emit.text import Names, Printer, argument_dtype, function_name
-from graphad.emit.values import Argument
+from graphad.emit.values import EXACT, FLAGS, Argument
 from graphad.emit.vecmath import FUNCTIONS, HEADER, source_of
 from graphad.ir.graph import Graph
 from graphad.ir.sizes import Extent, Size, linear, product
@@ -27,7 +27,6 @@ from graphad.loops.schedule import Schedule, schedule
 from graphad.loops.scratch import ITEM_SIZES, Slot, ends
 from graphad.ops.custom import USER_FUNCTIONS
 
-FLAGS = '{"contract", "nsz", "arcp"}'
 INLINE_ELEMENTS = 64
 SHORT_HEADER = "import math\nimport numpy as np\nfrom numba import njit\n"
 
@@ -63,6 +62,7 @@ class Generated:
         programs: the straight programs that it calls.
         memory: the arrays of the kernel that have memory of their own.
         hints: typical values of its variables that are sizes.
+        flags: what the compiler may do with its arithmetic.
     """
 
     source: str
@@ -81,6 +81,7 @@ class Generated:
     programs: tuple[straight.NamedProgram, ...] = ()
     memory: Memory = field(default_factory=Memory)
     hints: Mapping[str, int] = field(default_factory=dict)
+    flags: tuple[str, ...] = FLAGS
 
 
 def generate(graph: Graph, threads: int = 1) -> Generated:
@@ -95,12 +96,15 @@ class Writer:
     def __init__(self, plan: Schedule) -> None:
         self.plan = plan
         self.program: Program = plan.program
+        self.flags = EXACT if plan.repeats else FLAGS
         self.statements = [s for one in plan.everywhere() for s in one.program.statements]
         self.straight = straight.calls(self.statements)
         self.functions = self._functions()
         called = {f for statement in self.statements for f in statement.functions}
         self.users = sorted(called & USER_FUNCTIONS.keys())
-        collected = any(reordered(s) for s in self.statements)
+        collected = any(
+            reordered(s, one.axes, plan.repeats) for one in plan.everywhere() for s in one.program.statements
+        )
         called_for = {s.operation for s in self.statements if s.kind == "call"}
         parallel = any(isinstance(nest, Parallel) for nest in plan.nests)
         filled = any(one.storage[var].is_array for one in plan.everywhere() for var in starting(one.program))
@@ -127,7 +131,7 @@ class Writer:
         for var in [*self.program.inputs, *self.program.outputs]:
             self.printer.name(var)
         self.block = self.printer.names.new("scratch")
-        self.lines = Lines(plan, self.printer, Function(self.function, self.straight, names))
+        self.lines = Lines(plan, self.printer, Function(self.function, self.straight, names, plan.repeats))
 
     # ------------------------------------------------------------------ the module
 
@@ -135,8 +139,8 @@ class Writer:
         """The module with its kernel and its public function."""
         title = f"{self.program.name}({', '.join(v.name for v in self.program.inputs)})"
         programs = straight.summary(self.straight)
-        named = straight.programs(self.straight)
-        parts = [PREAMBLE.format(title=title, programs=programs, header=self._header(), flags=FLAGS)]
+        named = straight.programs(self.straight, self.plan.repeats)
+        parts = [PREAMBLE.format(title=title, programs=programs, header=self._header(), flags=_set_text(self.flags))]
         parts.extend(part.LINES + "\n\n\n" for part in self.carried)
         if self.functions:
             parts.append(source_of(self.functions, header=False) + "\n\n")
@@ -165,6 +169,7 @@ class Writer:
             ),
             returned=tuple(v.dtype for v in self.scalars),
             programs=named,
+            flags=self.flags,
             values=tuple(np.ascontiguousarray(array) for _, array in self.program.constants),
             memory=self._memory(),
             hints={own: hints[size] for size, own in self.printer.sizes.items() if size in hints},
@@ -327,6 +332,10 @@ class Writer:
 def _ending(var: Var) -> str:
     """What follows the name of an array where its memory is named."""
     return control.SPACE if var.role == "state" else ""
+
+
+def _set_text(flags: tuple[str, ...]) -> str:
+    return "{" + ", ".join(f'"{flag}"' for flag in flags) + "}"
 
 
 def _largest(names: list[str]) -> str:

@@ -4,6 +4,7 @@ A line is an instruction `v7 = mul v3 0.5`, or one of
 
 | line | meaning |
 |---|---|
+| `exact` | the compiler contracts nothing: each operation rounds as it stands |
 | `number 0`, `array 1` | the arguments in their order; number k is stored in slot k of the frame |
 | `table 0 5 3 9` | places that are not linear in the round |
 | `pool 1.0 2.5` | constants that differ from round to round |
@@ -30,9 +31,9 @@ from graphad.loops.straight import FUNCTIONS, TRUTHS, Code
 # Maximum Errors in Math Functions"). The others are those of the vector mathematics, called one number at a time.
 LIBRARY = FUNCTIONS - {
     "cbrt", "erfc", "sigmoid", "sigmoid_tail", "sigmoid_of_tail", "softplus", "logaddexp", "lgamma", "digamma",
-    "maximum", "minimum", "floordiv", "remainder",
+    "maximum", "minimum", "floordiv", "remainder", "fma",
 }  # fmt: skip
-OWN = frozenset({"maximum", "minimum"})  # instructions of LLVM
+OWN = frozenset({"maximum", "minimum", "fma"})  # instructions of LLVM
 
 
 def calls(statements: Sequence[Statement]) -> list[Statement]:
@@ -66,12 +67,12 @@ class NamedProgram(NamedTuple):
     others: dict[str, int]
 
 
-def programs(statements: Sequence[Statement]) -> tuple[NamedProgram, ...]:
-    """The programs of a module, in the order of their numbers."""
+def programs(statements: Sequence[Statement], exact: bool) -> tuple[NamedProgram, ...]:
+    """The programs of a module, in the order of their numbers; `exact` ones round alike wherever they run."""
     found = []
     for number, statement in enumerate(statements, start=1):
         code: Code = statement.params["code"]
-        text = program_text(code, statement.params["plan"], _scalars(statement))
+        text = "exact\n" * exact + program_text(code, statement.params["plan"], _scalars(statement))
         found.append(NamedProgram(f"straight_{number}", text, code.dtype, _others(code)))
     return tuple(found)
 

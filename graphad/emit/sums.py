@@ -1,7 +1,8 @@
 """Accumulation that may be reordered: sums and products over loops become vectors; nothing else is rearranged.
 
-The kernels' own flags allow fused multiply-adds and reciprocals and forget the sign of zeros. Reassociation is left to
-these two operations, so that `(x + y) - y` stays what NumPy computes.
+The kernels' own flags forget the sign of zeros and, where there are no loops whose steps could be run again, allow
+fused multiply-adds and reciprocals. Reassociation is left to these two operations, so that `(x + y) - y` stays what
+NumPy computes.
 """
 
 from __future__ import annotations

@@ -253,6 +253,6 @@ def function_name(name: str, dtype: str) -> str:
     >>> function_name("maximum", "float32")
     'maximum'
     """
-    if name in ("maximum", "minimum"):  # one definition for every dtype
+    if name in ("maximum", "minimum", "fma"):  # one definition for every dtype
         return name
     return {"float64": name, "float32": f"{name}_f32"}.get(dtype, f"{name}_int")

@@ -19,6 +19,9 @@ from graphad.emit.aliasing import Memory, Scopes, origins
 from graphad.emit.short_loops import has_masks, is_short, mask
 from graphad.emit.translate_calls import CALLS, NUMPY_NUMBERS
 from graphad.emit.values import (
+    ARITHMETIC,
+    COMPARISON,
+    FLAGS,
     KINDS,
     SIZE,
     Argument,
@@ -34,13 +37,9 @@ from graphad.emit.values import (
     is_natural,
     operated,
     signed,
+    summed_products,
     varying_names,
 )
-
-ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.BitAnd: "and", ast.BitOr: "or",
-              ast.BitXor: "xor"}  # fmt: skip
-COMPARISON = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-
 
 ZERO = ir.Constant(SIZE, 0)
 
@@ -52,7 +51,7 @@ class _AgainError(Exception):
 def translate(
     name: str, text: str, arguments: Sequence[Argument], returned: Sequence[str],
     symbols: Mapping[str, str] | None = None, memory: Memory | None = None,
-    hints: Mapping[str, int] | None = None,
+    hints: Mapping[str, int] | None = None, flags: Sequence[str] = FLAGS,
 ) -> ir.Module:  # fmt: skip
     """The LLVM module of a kernel, called as Numba's own are.
 
@@ -63,6 +62,7 @@ def translate(
         symbols: of the straight programs that it calls.
         memory: the arrays that have memory of their own; None: any two may share some.
         hints: typical values of names of integers.
+        flags: of its arithmetic.
 
     Raises `UntranslatedError` for what is no part of the kernels' language.
     """
@@ -72,7 +72,7 @@ def translate(
         try:
             Translator(
                 module, name, definition_of(text), arguments, returned, kinds, symbols or {}, memory or Memory(),
-                hints or {},
+                hints or {}, flags,
             )  # fmt: skip
         except _AgainError:
             continue
@@ -85,9 +85,9 @@ class Translator:
     def __init__(
         self, module: ir.Module, name: str, definition: ast.FunctionDef, arguments: Sequence[Argument],
         returned: Sequence[str], kinds: dict[tuple[str, str], str], symbols: Mapping[str, str], memory: Memory,
-        hints: Mapping[str, int],
+        hints: Mapping[str, int], flags: Sequence[str] = FLAGS,
     ) -> None:  # fmt: skip
-        self.module = module
+        self.module, self.flags = module, flags
         self.symbols = symbols
         self.name = name
         self.kinds = kinds
@@ -98,6 +98,7 @@ class Translator:
         self.arrays: dict[str, Array] = {}
         self.natural: set[str] = set()
         self.varying = varying_names(definition)
+        self.summed = summed_products(definition)
         self.hints = hints if has_masks() else {}
         self.scopes, self.origins = Scopes(module, memory), origins(definition, memory)
         address = ir.IntType(8).as_pointer()
@@ -387,7 +388,7 @@ class Translator:
                 return signed(self.builder, operator, self.scalar(operand))
             case ast.Compare(left=left, ops=[operator], comparators=[right]):
                 symbol = COMPARISON[type(operator)]
-                return compared(self.builder, symbol, self.scalar(left), self.scalar(right))
+                return compared(self.builder, symbol, self.scalar(left), self.scalar(right), self.flags)
             case ast.BoolOp(op=operator, values=values):
                 truths = [cast(self.builder, self.scalar(v), "bool") for v in values]
                 joined = truths[0]
@@ -443,7 +444,8 @@ class Translator:
             return divided
         if type(node.op) not in ARITHMETIC:
             raise UntranslatedError(ast.unparse(node))
-        return operated(self.builder, ARITHMETIC[type(node.op)], self.scalar(node.left), self.scalar(node.right))
+        flags = FLAGS if id(node) in self.summed else self.flags
+        return operated(self.builder, ARITHMETIC[type(node.op)], self.scalar(node.left), self.scalar(node.right), flags)
 
     def straight(self, symbol: str, args: list[ast.expr]) -> None:
         """Run a straight program on addresses of arrays and on numbers."""

@@ -14,7 +14,6 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from graphad.emit import sweeps
 from graphad.emit.reporting import REPORT, STOPPED
 from graphad.emit.values import (
-    FLAGS,
     KINDS,
     SIZE,
     Array,
@@ -75,7 +74,7 @@ def intrinsic(low: Translator, name: str, kind: str, values: list[Any]) -> Any:
     register = KINDS[kind].register
     signature = ir.FunctionType(register, [register] * len(values))
     declared = low.module.declare_intrinsic(f"llvm.{name}", [register], signature)
-    return low.builder.call(declared, values, fastmath=FLAGS if is_float(kind) else ())
+    return low.builder.call(declared, values, fastmath=low.flags if is_float(kind) else ())
 
 
 CALLS.update({name: _conversion(kind) for name, kind in CONVERSIONS.items()})
@@ -99,7 +98,7 @@ def _extremum(symbol: str) -> Call:
             kind = common(best.kind, other.kind)
             if kind != "int64":
                 raise UntranslatedError(f"the extremum of numbers of {kind}")
-            condition = compared(low.builder, symbol, best, other).value
+            condition = compared(low.builder, symbol, best, other, low.flags).value
             values = [cast(low.builder, number, kind) for number in (best, other)]
             best = Scalar(kind, low.builder.select(condition, *values))
         return best
@@ -116,7 +115,8 @@ def _fmod(low: Translator, args: list[ast.expr]) -> Scalar:
     kind = common(left.kind, right.kind)
     if not is_float(kind):
         raise UntranslatedError("np.fmod of integers")
-    return Scalar(kind, low.builder.frem(cast(low.builder, left, kind), cast(low.builder, right, kind), flags=FLAGS))
+    values = [cast(low.builder, number, kind) for number in (left, right)]
+    return Scalar(kind, low.builder.frem(*values, flags=low.flags))
 
 
 def _reordered(instruction: str) -> Call:
@@ -156,7 +156,7 @@ def _vector_function(name: str) -> Call:
         kind = operation.dtype or numbers[0].kind
         values = [cast(low.builder, number, kind) for number in numbers]
         function = operation.written(low.module, values)
-        return Scalar(kind, low.builder.call(function, values, fastmath=FLAGS if is_float(kind) else ()))
+        return Scalar(kind, low.builder.call(function, values, fastmath=low.flags if is_float(kind) else ()))
 
     return call
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
 from llvmlite import ir  # type: ignore[import-untyped]
 
 SIZE = ir.IntType(64)
-FLAGS = ("arcp", "contract", "nsz")
+FLAGS = ("contract", "nsz", "arcp")
+"""What the compiler may do with arithmetic; in loops, whose steps may be run again, only what always gives the same."""
+EXACT = ("nsz",)
 FLOATS = ("float32", "float64")
+ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.BitAnd: "and", ast.BitOr: "or",
+              ast.BitXor: "xor"}  # fmt: skip
+COMPARISON = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 INSTRUCTIONS = {"add": ("fadd", "add"), "sub": ("fsub", "sub"), "mul": ("fmul", "mul"), "div": ("fdiv", ""),
                 "and": ("", "and_"), "or": ("", "or_"), "xor": ("", "xor")}  # fmt: skip
 
@@ -94,7 +99,7 @@ def cast(builder: Any, number: Scalar, kind: str) -> Any:
     return (builder.sext if kind == "int64" else builder.trunc)(value, register)
 
 
-def operated(builder: Any, operation: str, left: Scalar, right: Scalar) -> Scalar:
+def operated(builder: Any, operation: str, left: Scalar, right: Scalar, flags: Sequence[str]) -> Scalar:
     """An arithmetical operation on two numbers."""
     kind = common(left.kind, right.kind)
     if kind == "bool" and operation not in ("and", "or", "xor"):
@@ -106,7 +111,7 @@ def operated(builder: Any, operation: str, left: Scalar, right: Scalar) -> Scala
     if is_float(kind):
         if not real:
             raise UntranslatedError(f"{operation} of floats")
-        return Scalar(kind, getattr(builder, real)(*values, flags=FLAGS))
+        return Scalar(kind, getattr(builder, real)(*values, flags=flags))
     return Scalar(kind, getattr(builder, whole)(*values))
 
 
@@ -124,13 +129,13 @@ def signed(builder: Any, operator: ast.unaryop, value: Scalar) -> Scalar:
     raise UntranslatedError(f"{type(operator).__name__} of {value.kind}")
 
 
-def compared(builder: Any, symbol: str, left: Scalar, right: Scalar) -> Scalar:
+def compared(builder: Any, symbol: str, left: Scalar, right: Scalar, flags: Sequence[str]) -> Scalar:
     """The comparison of two numbers."""
     kind = common(left.kind, right.kind)
     values = [cast(builder, number, kind) for number in (left, right)]
     if is_float(kind):
         compare = builder.fcmp_unordered if symbol == "!=" else builder.fcmp_ordered
-        return Scalar("bool", compare(symbol, *values, flags=FLAGS))
+        return Scalar("bool", compare(symbol, *values, flags=flags))
     compare = builder.icmp_unsigned if kind == "bool" else builder.icmp_signed
     return Scalar("bool", compare(symbol, *values))
 
@@ -154,6 +159,15 @@ def varying_names(definition: ast.FunctionDef) -> set[str]:
     for name in targets:
         stored.remove(name)
     return {name for name in stored if stored.count(name) + (name in counters) > 1}
+
+
+def summed_products(definition: ast.FunctionDef) -> set[int]:
+    """The products, by the ids of their nodes, that are the terms of sums whose order is left to the compiler."""
+    calls = [n for n in ast.walk(definition) if isinstance(n, ast.Call) and ast.unparse(n.func) == "_plus"]
+    terms = {n.args[1].id for n in calls if isinstance(n.args[1], ast.Name)}
+    assigned = [n for n in ast.walk(definition) if isinstance(n, ast.Assign)]
+    return {id(n.value) for n in assigned if isinstance(n.targets[0], ast.Name) and n.targets[0].id in terms
+            and isinstance(n.value, ast.BinOp) and isinstance(n.value.op, ast.Mult)}  # fmt: skip
 
 
 def indices_of(node: ast.Subscript) -> list[ast.expr]:

@@ -61,6 +61,11 @@ class Schedule:
             for one in schedules:
                 yield from one.everywhere()
 
+    @property
+    def repeats(self) -> bool:
+        """Whether there are loops, whose steps may be run again."""
+        return any(not isinstance(s.params["loop"], control.Branch) for one in self.everywhere() for s in one.inner)
+
 
 ROUNDS = 8
 

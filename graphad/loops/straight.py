@@ -38,7 +38,7 @@ FUNCTIONS = frozenset(
         "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
         "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "pow", "cbrt", "hypot", "erf", "erfc",
         "sigmoid", "sigmoid_tail", "sigmoid_of_tail", "softplus", "logaddexp", "lgamma", "digamma", "maximum",
-        "minimum", "floordiv", "remainder",
+        "minimum", "floordiv", "remainder", "fma",
     ]
 )  # fmt: skip
 

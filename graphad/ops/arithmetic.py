@@ -55,6 +55,31 @@ elementwise(
 elementwise(
     "mul", Scalar("{0} * {1}"), np.multiply, (lambda a, b, y: b, lambda a, b, y: a), dtype=number_dtype, analytic=True
 )
+# What `passes.multiply_adds` makes of a sum with a product in loops; nobody else does.
+elementwise(
+    "mul_add",
+    Scalar("{fma}({0}, {1}, {2})", ("fma",)),
+    lambda a, b, c: a * b + c,
+    (lambda a, b, c, y: b, lambda a, b, c, y: a, lambda a, b, c, y: 1.0),
+    analytic=True,
+    cost=2.0,
+)
+elementwise(
+    "mul_sub",
+    Scalar("{fma}({0}, {1}, -{2})", ("fma",)),
+    lambda a, b, c: a * b - c,
+    (lambda a, b, c, y: b, lambda a, b, c, y: a, lambda a, b, c, y: -1.0),
+    analytic=True,
+    cost=2.0,
+)
+elementwise(
+    "sub_mul",
+    Scalar("{fma}(-{1}, {2}, {0})", ("fma",)),
+    lambda c, a, b: c - a * b,
+    (lambda c, a, b, y: 1.0, lambda c, a, b, y: -b, lambda c, a, b, y: -a),
+    analytic=True,
+    cost=2.0,
+)
 elementwise("neg", Scalar("-{0}"), np.negative, (lambda a, y: -1.0,), dtype=number_dtype, analytic=True)
 elementwise(
     "div",

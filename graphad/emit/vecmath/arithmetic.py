@@ -3,7 +3,18 @@
 
 from __future__ import annotations
 
-from graphad.emit.vecmath.bits import _copysign, _fabs, _floor, _fma, _maximum, _minimum, _rare_fmod, _select, _trunc
+from graphad.emit.vecmath.bits import (
+    _copysign,
+    _fabs,
+    _floor,
+    _fma,
+    _maximum,
+    _minimum,
+    _multiply_add,
+    _rare_fmod,
+    _select,
+    _trunc,
+)
 from graphad.emit.vecmath.decorators import branching
 from graphad.emit.vecmath.exp_log import INFINITY
 from graphad.emit.vecmath.tracing import elementary, elementary_of_any
@@ -62,3 +73,9 @@ def maximum(x: float, y: float) -> float:
 def minimum(x: float, y: float) -> float:
     """The smaller of two numbers of one type; NaN if either is."""
     return _minimum(x, y)
+
+
+@elementary_of_any
+def fma(x: float, y: float, z: float) -> float:
+    """x y + z of numbers of one type, with one rounding where the processor can."""
+    return _multiply_add(x, y, z)

@@ -113,6 +113,11 @@ def _fma(a: Any, b: Any, c: Any) -> Any:
     return _call("llvm.fma", _narrowest, a, b, c)
 
 
+def _multiply_add(a: Any, b: Any, c: Any) -> Any:
+    """a*b + c with one rounding where the processor has an instruction for it, else with two."""
+    return _call("llvm.fmuladd", _narrowest, a, b, c)
+
+
 def _rint(x: Any) -> Any:
     """The nearest integer, ties to even."""
     return _call("llvm.rint", _widest, x)

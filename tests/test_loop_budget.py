@@ -125,3 +125,38 @@ def test_loops_inside_loops_are_scheduled_with_those_around(part: float, inner: 
     choices = [d.choice for d in small.plan.decisions if d.subject.startswith("sweep")]
     assert len(choices) == 2
     assert any(choice.startswith(inner) for choice in choices)
+
+
+def marked_layers() -> Graph:
+    """A scan whose steps are marked to run again, and single values that are marked, around it."""
+    g = Graph("marked")
+    x, w = g.input("x", shape=(ROWS, WIDTH)), g.input("w", shape=(4, WIDTH, WIDTH))
+
+    def step(x: Any, w: Any) -> Any:
+        return ga.checkpoint(lambda x, w: np.tanh(np.tanh(x @ w) @ w) + x)(x, w), None
+
+    y = ga.save(np.sin(ga.scan(step, x, w)[0]))
+    y = ga.recompute(np.exp(y) * x)
+    g.output("loss", (y * np.cos(y)).sum())
+    g.output("mean", y.mean())
+    return g
+
+
+def test_marks_inside_and_around_loops_and_the_least_budget() -> None:
+    whole = ga.grad(marked_layers(), ["x", "w"], of="loss")
+
+    def taken(budget: Any) -> Any:
+        small = ga.grad(marked_layers(), ["x", "w"], of="loss", memory_budget=budget)
+        report, found = small.plan.memory, small(*at(marked_layers()))
+        assert report.after.peak == small.scratch_bytes() + sum(one.nbytes for one in found)
+        assert report.extra == graph_flops(small.optimized) - graph_flops(whole.optimized)
+        for one, other in zip(found, whole(*at(marked_layers())), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-14)
+        return report
+
+    for part in (0.99, 0.7):
+        assert taken(part).after.peak <= part * taken(part).before.peak
+    with pytest.raises(ga.MemoryBudgetError, match="at least") as raised:
+        taken("1 B")
+    least = int(str(raised.value).split(" bytes)")[0].rsplit("(", 1)[1].replace(",", ""))
+    assert taken(least).after.peak == least

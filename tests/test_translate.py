@@ -153,3 +153,17 @@ def test_numba_takes_over() -> None:
     function = ga.compile(g)
     assert not isinstance(function._path.kernel, TranslatedKernel)
     np.testing.assert_allclose(function(np.array([1.0])), [np.pi**2 / 6], rtol=1e-12)
+
+
+def test_each_of_many_loops_is_a_function_of_its_own() -> None:
+    g = ga.Graph("long")
+    x = g.input("x", shape="n")
+    for _ in range(20):
+        x = ga.cumsum(x[::-1]) * 0.02 + np.sin(x)
+    g.output("y", (x * x).sum())
+    interpreted = ga.value_and_grad(g, wrt="x", tier="interpreted")
+    assert kernels.outermost_loops(interpreted.generated.body) >= kernels.MANY
+    assert kernels.assembly(interpreted.generated).count("@function") > kernels.MANY
+    at = np.linspace(-1.0, 1.0, 30)
+    for found, expected in zip(ga.value_and_grad(g, wrt="x")(at), interpreted(at), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)

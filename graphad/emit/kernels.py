@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -32,6 +33,7 @@ from graphad.emit.translate_calls import GEMM
 from graphad.emit.values import UntranslatedError
 
 ENTRY = "kernel"
+MANY = 40  # outermost loops of a kernel from which on each becomes a function
 MEMORY = {"graphad_allocate": "PyMem_RawMalloc", "graphad_release": "PyMem_RawFree"}
 
 
@@ -201,8 +203,39 @@ def _optimized(generated: Generated, symbols: Mapping[str, str]) -> tuple[Any, l
     options = binding.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = options.slp_vectorization = True
     builder = binding.create_pass_builder(machine, options)
+    if outermost_loops(generated.body) >= MANY:
+        _apart(module, builder)
     builder.getModulePassManager().run(module, builder)
     return module, [name for name in (*MEMORY, *GEMM.values(), REPORT) if name in translated.globals]
+
+
+def outermost_loops(text: str) -> int:
+    """How many loops of a kernel lie in no other.
+
+    >>> outermost_loops("def f(n):\\n    for i in range(n):\\n        for j in range(i):\\n            pass")
+    1
+    """
+    return len(re.findall(r"^    (?:for|while) ", text, re.MULTILINE))
+
+
+def _apart(module: Any, builder: Any) -> None:
+    """Make a function of each outermost loop.
+
+    What LLVM knows in a loop follows from all that comes before it in its function, which it looks through for each
+    loop anew: without this, the time to compile grows with the square of their number.
+    """
+    passes = binding.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_loop_simplify_pass()
+    passes.add_lcssa_pass()
+    passes.add_loop_extract_pass()
+    before = {function.name for function in module.functions}
+    passes.run(module, builder)
+    for function in module.functions:
+        if function.name not in before:
+            function.add_function_attribute("noinline")
 
 
 def _address(name: str) -> int:

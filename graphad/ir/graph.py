@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from graphad.errors import ArgumentError, DtypeError, GraphadError, GraphError, ShapeError, Source, describe
+from graphad.errors import ArgumentError, DtypeError, GraphError, ShapeError, Source, describe
 from graphad.ir import sizes
 from graphad.ir.constant import Constant, number_constant
 from graphad.ir.operation import lookup
@@ -341,10 +340,9 @@ class Graph:
         return isinstance(other, Graph) and equal(self, other)
 
     def __hash__(self) -> int:
-        if not self._hash:  # cheaper than the digest, which only graphs with the same hash are compared by
-            live = sorted(self.nodes[i].op for i in keep(self.freeze(), self.outputs.values()))
-            text = "\n".join([self.name, *self.inputs, "", *self.outputs, "", *live])
-            self._hash = zlib.crc32(text.encode())  # of text, Python's hash differs from process to process
+        from graphad.ir.equal import quick_hash
+
+        self._hash = self._hash or quick_hash(self.freeze())
         return self._hash
 
     def __str__(self) -> str:
@@ -374,16 +372,13 @@ class Graph:
         return str(view("graph_html", self))
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        state["_dag"], state["_inferred"], state["_digest"], state["_hash"] = None, {}, "", 0
-        return state
+        return {**self.__dict__, "_dag": None, "_inferred": {}, "_digest": "", "_hash": 0}
 
     # ------------------------------------------------------------------ inside
 
     def _append(self, node: Node) -> int:
-        nodes = self.nodes
-        nodes.append(node)
-        return len(nodes) - 1
+        self.nodes.append(node)
+        return len(self.nodes) - 1
 
     def _variable(self, node_id: int) -> Variable:
         return Variable(self, node_id)
@@ -422,14 +417,13 @@ class Graph:
             fix = FIX_SHAPES if isinstance(error, ShapeError) else FIX_DTYPES
             given = ", ".join(map(str, types))
             raise type(error)(describe(f"`{name}`: {error}", got=given, source=source, fix=fix)) from None
-        except GraphadError:
-            raise
         kept: list[Requirement] = []
         for requirement in wanted:
-            if not isinstance(requirement.left - requirement.right, int):
-                kept.append(requirement._replace(source=source, reason=f"`{name}`: {requirement.reason}"))
-                continue
-            self.require(requirement._replace(source=source, reason=f"`{name}`: {requirement.reason}"))
+            stated = requirement._replace(source=source, reason=f"`{name}`: {requirement.reason}")
+            if isinstance(requirement.left - requirement.right, int):
+                self.require(stated)
+            else:
+                kept.append(stated)
         return result, tuple(kept)
 
 

@@ -2,14 +2,12 @@
 """The functions of float32: short polynomials in float64, rounded once, or float32 throughout where that is enough.
 
 In float64 a float32 argument is never subnormal and a result never overflows, so little care is needed, and what
-comes out errs by hardly more than half a unit. Functions without a short form round the one of float64.
+comes out errs by hardly more than half a unit. (`float32_wide` has those
+without a short form.)
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from graphad.emit.vecmath.arithmetic import floordiv, remainder
 from graphad.emit.vecmath.bits import (
     _bits,
     _copysign,
@@ -32,8 +30,6 @@ from graphad.emit.vecmath.bits import (
     _turned_f32,
     _wide,
 )
-from graphad.emit.vecmath.decorators import branching
-from graphad.emit.vecmath.error import erfc
 from graphad.emit.vecmath.exp_log import (
     EXPONENT_TO_FLOAT,
     HALF_ROOT,
@@ -48,8 +44,6 @@ from graphad.emit.vecmath.exp_log import (
     _log_limits,
     _power_of_two,
 )
-from graphad.emit.vecmath.gamma import digamma, lgamma, polygamma
-from graphad.emit.vecmath.power import cbrt
 from graphad.emit.vecmath.tracing import elementary_f32
 from graphad.emit.vecmath.trigonometric import HALF_PI, HALF_PI_LOW, PI, TWO_OVER_PI
 
@@ -462,45 +456,3 @@ def atanh_f32(x: float) -> float:
     rise = (a + a) / (1.0 - a)
     y = 0.5 * _log_short(1.0 + rise, rise)
     return _copysign(_narrow(_select(a < 1.0, y, _select(a == 1.0, INFINITY, NAN))), x)
-
-
-@elementary_f32
-def cbrt_f32(x: float) -> float:
-    """`cbrt` of a float32."""
-    return _narrow(cbrt(_wide(x)))
-
-
-@elementary_f32
-def digamma_f32(x: float) -> float:
-    """`digamma` of a float32."""
-    return _narrow(digamma(_wide(x)))
-
-
-@elementary_f32
-def erfc_f32(x: float) -> float:
-    """`erfc` of a float32."""
-    return _narrow(erfc(_wide(x)))
-
-
-@branching
-def lgamma_f32(x: float) -> np.float32:
-    """`lgamma` of a float32."""
-    return np.float32(lgamma(np.float64(x)))
-
-
-@elementary_f32
-def floordiv_f32(x: float, y: float) -> float:
-    """`floordiv` of two float32."""
-    return _narrow(floordiv(_wide(x), _wide(y)))
-
-
-@elementary_f32
-def remainder_f32(x: float, y: float) -> float:
-    """`remainder` of two float32."""
-    return _narrow(remainder(_wide(x), _wide(y)))
-
-
-@branching
-def polygamma_f32(n: int, x: float) -> np.float32:
-    """`polygamma` of a float32."""
-    return np.float32(polygamma(n, np.float64(x)))

@@ -17,7 +17,7 @@ from graphad.errors import GraphError, describe
 
 FAMILIES = (
     "tracing", "bits", "exp_log", "trigonometric", "power", "hyperbolic", "error", "gamma", "arithmetic", "float32",
-    "float32_power",
+    "float32_power", "float32_wide",
 )  # fmt: skip
 
 HEADER = """\

@@ -14,6 +14,7 @@ from graphad.ir.graph import Graph
 from graphad.plan.sweeps import extra_steps
 from passes.inline import inline
 from passes.pipeline import run_pipeline
+from tests.exact_sums import ROUNDED_ONCE, multiply_add
 from tests.unjitted import _own_text, namespace
 
 T = ga.transform
@@ -120,9 +121,7 @@ def test_lorenz_runs_as_many_steps_again_as_the_formula_says() -> None:
 
 def test_lorenz_within_a_budget() -> None:
     free = lorenz_function(None)
-    small = ga.value_and_grad(
-        lorenz(None), list(LORENZ), of="loss", tier="compiled", memory_budget="4 kB"
-    )
+    small = ga.value_and_grad(lorenz(None), list(LORENZ), of="loss", tier="compiled", memory_budget="4 kB")
     assert small.plan.memory.sweeps[0].extra > 0
     times = np.zeros(STEPS)
     assert bits(small(**LORENZ, times=times)) == bits(free(**LORENZ, times=times))
@@ -186,6 +185,33 @@ def test_random_steps(dtype: str, shape: Any, seed: int) -> None:
     shapes = {"a": shape, "b": (), "xs": 17, "q": (), "p": shape}
     arguments = {name: np.asarray(random.normal(size=size), dtype)[()] for name, size in shapes.items()}
     check_schedules(random_loop(seed, dtype, shape), arguments, jit=seed == 0)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_multiply_adds_round_once_where_the_processor_can(dtype: str) -> None:
+    """`mul_add`, `mul_sub` and `sub_mul` against exact fractions, where rounding leaves little of the sum."""
+    g = ga.Graph("sums")
+    kind: Any = np.dtype(dtype).type
+
+    def step(c: Any, x: Any) -> Any:
+        return 0.5 * c + x[2], (x[0] * x[1] + x[2], x[0] * x[1] - x[2], x[2] - x[0] * x[1])
+
+    _, sums = ga.scan(step, g.input("c", (), dtype), g.input("xs", ("n", 3), dtype))
+    for name, one in zip("abc", sums, strict=True):
+        g.output(name, one)
+    x, y = np.random.default_rng(0).uniform(-1, 1, (2, 200)).astype(dtype)
+    z = np.where(np.arange(200) % 2 == 0, -x * y, x * y)
+    arguments = kind(0.3), np.stack([x, y, z], axis=1)
+    rows = arguments[1].tolist()
+    once = [
+        (multiply_add(a, b, c, kind), multiply_add(a, b, -c, kind), multiply_add(-a, b, c, kind)) for a, b, c in rows
+    ]
+    twice = [x * y + z, x * y - z, z - x * y]
+    assert all(np.count_nonzero(s != t) > 50 for s, t in zip(np.array(once, dtype).T, twice, strict=True))
+    compiled, interpreted = (ga.compile(g, tier=tier) for tier in ("compiled", "interpreted"))
+    for got in (compiled(*arguments), compiled.jit(*arguments)):
+        np.testing.assert_array_equal(got, np.array(once, dtype).T if ROUNDED_ONCE else twice)
+    np.testing.assert_array_equal(interpreted(*arguments), twice)
 
 
 def test_a_step_of_hundreds_of_operations() -> None:

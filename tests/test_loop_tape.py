@@ -20,6 +20,7 @@ from graphad.ir import sizes
 from graphad.ir.bodies import with_sizes
 from graphad.ir.graph import Graph
 from passes.pipeline import run_pipeline
+from passes.rounding import Rounding
 from passes.tapes import put_on_tapes
 from tests.loop_graphs import CASES, body, decay, scan
 from tests.strategies import STEPS_WITH_INTEGERS, Case, cases
@@ -62,6 +63,24 @@ def test_float32() -> None:
     graph, arrays = decay("float32")
     tame = {name: np.abs(array) for name, array in arrays.items()}
     assert len(tapes(compared(graph, tame, rtol=1e-5))) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_multiply_adds_round_the_product_and_the_sum(dtype: str) -> None:
+    """The passes make `mul_add`, `mul_sub` and `sub_mul` of a step; the tape gives NumPy's bits for all three."""
+
+    def step(u: Any, x: Any) -> tuple[Any, ...]:
+        return (x * u + 1.0, x * u - u, u - x * u, x * u)
+
+    one, g = Graph("step"), Graph("sums")
+    for k, result in enumerate(step(one.input("u", 2, dtype), one.input("x", (), dtype))):
+        one.output(f"out{k}", result)
+    scan(g, one.freeze(), [g.input("u", 2, dtype)], [g.input("xs", "n", dtype)], [], names="abcd")
+    graph = Rounding().run(g.freeze()).freeze()
+    ops = " ".join(node.op for node in dict(graph.nodes[-5].params)["body"].nodes)
+    assert all(op in ops for op in ("mul_add", "mul_sub", "sub_mul")), f"\n{graph}"
+    arrays = {"u": np.array([0.1, -0.7], dtype), "xs": np.cos(np.arange(40.0)).astype(dtype)}
+    assert len(tapes(compared(graph, arrays, rtol=0.0))) == 1
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5])

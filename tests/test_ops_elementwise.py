@@ -64,7 +64,7 @@ def test_what_is_not_exercised_can_not_be_evaluated() -> None:
 
 def _python_functions() -> dict[str, Callable[..., Any]]:
     """The vector mathematics by name: the references of the operations that are one call of it."""
-    renamed = {"pow": "power", "floordiv": "floor_divide"}
+    renamed = {"pow": "power", "floordiv": "floor_divide", "fma": "mul_add"}
     called = sorted({f for name in ELEMENTWISE for f in OPERATIONS[name].emission.functions})  # type: ignore[union-attr]
     return {f: OPERATIONS[renamed.get(f, f)].reference for f in called}
 

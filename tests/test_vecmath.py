@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from graphad.emit.vecmath import BOUNDS, FUNCTIONS, HEADER, source_of
 from graphad.errors import GraphError
+from tests.exact_sums import ROUNDED_ONCE, multiply_add
 from tests.vecmath_loops import MODULE, TWO, loop
 
 Array = NDArray[Any]
@@ -26,14 +27,14 @@ RNG = np.random.default_rng(7)
 COUNT = 350
 INTEGER = {"floordiv_int", "remainder_int"}
 # These have no rounding to measure, or an integer argument.
-EXACT = {"maximum", "minimum", "remainder", "remainder_f32", "floordiv", "floordiv_f32", *INTEGER}
+EXACT = {"maximum", "minimum", "fma", "remainder", "remainder_f32", "floordiv", "floordiv_f32", *INTEGER}
 MEASURED = sorted(FUNCTIONS - EXACT - {"polygamma", "polygamma_f32"} - {n for n in FUNCTIONS if n.endswith("_f32")})
 
 
-def values(name: str, x: Array, y: Array | None = None) -> Array:
+def values(name: str, *points: Array) -> Array:
     """Evaluate a function of the vector mathematics on arrays."""
-    out = np.empty_like(x)
-    loop(name)(x, x if y is None else y, out)
+    out = np.empty_like(points[0])
+    loop(name)(*points, out)
     return out
 
 
@@ -260,6 +261,34 @@ def test_integer_division_is_numpys(kind: type[np.signedinteger[Any]]) -> None:
         np.testing.assert_array_equal(values("remainder_int", x, y), x % y)
     np.testing.assert_array_equal(values("maximum", x, y), np.maximum(x, y))
     np.testing.assert_array_equal(values("minimum", x, y), np.minimum(x, y))
+
+
+def multiply_adds(kind: type[np.floating[Any]]) -> list[Array]:
+    """Operands of `fma`: zeros, limits, infinities and NaN, and sums of which rounding leaves little."""
+    limits = np.finfo(kind)
+    ends = [0.0, 1.0, 1.0 + limits.eps, 3.0, limits.max, limits.tiny, limits.smallest_subnormal, 0.5, math.inf]
+    grid = np.meshgrid(*[[*ends, *(-end for end in ends), math.nan]] * 3)
+    x, y = (uniform(-2, 2, 2000).astype(kind) for _ in range(2))
+    scale = (2.0 ** RNG.integers(-60, 3, 2000)).astype(kind)
+    rows = [[x, y, -x * y], [x, y, uniform(-1, 1, 2000) * scale], [x * limits.tiny, y, -x * y * limits.tiny]]
+    return [np.concatenate([g.ravel(), *parts]).astype(kind) for g, *parts in zip(grid, *rows, strict=True)]
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_fma_is_the_exact_result_rounded_once(kind: type[np.floating[Any]]) -> None:
+    """To the last bit and the sign of zero; without the processor's instruction, the product rounds before the sum."""
+    points = multiply_adds(kind)
+    got, twice = values("fma", *points), points[0] * points[1] + points[2]
+    rows = zip(*[point.tolist() for point in points], strict=True)
+    once = np.array([multiply_add(*row, kind) for row in rows], kind)
+    assert np.count_nonzero(once[-2000:] != twice[-2000:]) > 0
+    assert np.count_nonzero(once[-6000:-4000] != twice[-6000:-4000]) > 1000
+    want = once if ROUNDED_ONCE else twice
+    assert got.dtype == kind
+    np.testing.assert_array_equal(got, want)
+    there = ~np.isnan(want)
+    np.testing.assert_array_equal(np.signbit(got[there]), np.signbit(want[there]))
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3, 6])

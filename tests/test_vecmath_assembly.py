@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from graphad.emit.vecmath import FUNCTIONS
-from tests.vecmath_loops import MODULE, loop
+from tests.vecmath_loops import MODULE, arity, loop
 
 # These branch or loop inside, or divide integers.
 SCALAR = {"lgamma", "polygamma", "floordiv_int", "remainder_int"}
@@ -27,7 +27,7 @@ def assembly(name: str) -> str:
     kind = np.float32 if name.endswith("_f32") else np.float64
     compiled: Any = loop(name)
     operand = np.ones(2, kind)
-    compiled(operand, operand, np.empty_like(operand))
+    compiled(*[operand] * arity(name), np.empty_like(operand))
     places = [i for i, types in enumerate(compiled.signatures) if str(types[0].dtype) == kind.__name__]
     return str(compiled.inspect_asm(compiled.signatures[places[0]]))
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from graphad.emit.instructions import (
     FUSED,
     HALT,
+    HERE,
     MINUS_ONE,
     MINUS_ZERO,
     NUMBERS,
@@ -31,7 +32,7 @@ from graphad.ir.operation import Scalar, lookup
 Code = NDArray[np.uint32]
 
 VALUES = (ONE, MINUS_ONE, MINUS_ZERO)
-CONSTANTS: Mapping[str, int] = {repr(value): -1 - place for place, value in enumerate(VALUES)}
+CONSTANTS: Mapping[str, int] = {repr(value): HERE - 1 - place for place, value in enumerate(VALUES)}
 """The tape's own constants: the numbers that stand for them in place of node ids."""
 
 
@@ -43,19 +44,17 @@ class Line(NamedTuple):
     operands: tuple[int, ...]
 
 
-class Pattern(NamedTuple):
-    """How a node becomes instructions.
+class Step(NamedTuple):
+    """An instruction of those that a node becomes; all have the node's register for their result.
 
     Arguments:
         number: of the instruction.
-        operands: for each a position among the node's, or a register of the tape's own, a negative number; None: the
-            node's own.
-        rounding: of the instruction that rounds or wraps the result, if there is one.
+        operands: for each a position among the node's, `HERE` for what the step before gave, or a register of the
+            tape's own, a number below.
     """
 
     number: int
-    operands: tuple[int, ...] | None
-    rounding: int | None
+    operands: tuple[int, ...]
 
 
 def is_scalar_program(graph: Graph) -> bool:
@@ -66,24 +65,31 @@ def is_scalar_program(graph: Graph) -> bool:
     )
 
 
-def _of_node(nodes: Sequence[Node], node: Node) -> Pattern | None:
-    return pattern_of(node.op, tuple([nodes[a].type.dtype for a in node.args]), node.type.dtype)
+def _of_node(nodes: Sequence[Node], node: Node) -> tuple[Step, ...] | None:
+    return steps_of(node.op, tuple([nodes[a].type.dtype for a in node.args]), node.type.dtype)
 
 
-def pattern_of(op: str, operands: tuple[str, ...], result: str) -> Pattern | None:
-    """The pattern of an operation with these dtypes; None where no instruction computes it."""
+def steps_of(op: str, operands: tuple[str, ...], result: str) -> tuple[Step, ...] | None:
+    """The steps of an operation with these dtypes; None where no instruction computes it."""
     emission = lookup(op).emission
-    return _pattern(op, emission.expression, operands, result) if isinstance(emission, Scalar) else None
+    return _steps(op, emission.expression, operands, result) if isinstance(emission, Scalar) else None
 
 
 @cache
-def _pattern(op: str, expression: str, operands: tuple[str, ...], result: str) -> Pattern | None:
-    rounding = {"float32": NUMBERS["round",], "int32": NUMBERS["wrap",]}.get(result)
+def _steps(op: str, expression: str, operands: tuple[str, ...], result: str) -> tuple[Step, ...] | None:
     if result.startswith("float") and expression in FUSED:
-        places = tuple([p if type(p) is int else CONSTANTS[repr(p)] for p in FUSED[expression]])
-        return Pattern(0, places, rounding)
-    number = NUMBERS.get(instruction_key(op, operands, result))
-    return None if number is None else Pattern(number, None, rounding)
+        steps = [Step(0, tuple([_place(p) for p in places])) for places in FUSED[expression]]
+    elif (number := NUMBERS.get(instruction_key(op, operands, result))) is not None:
+        steps = [Step(number, tuple(range(len(operands))))]
+    else:
+        return None
+    narrowing = {"float32": NUMBERS["round",], "int32": NUMBERS["wrap",]}.get(result)
+    own = () if narrowing is None else (Step(narrowing, (HERE,)),)
+    return tuple([one for step in steps for one in (step, *own)])
+
+
+def _place(place: int | float) -> int:
+    return place if isinstance(place, int) else CONSTANTS[repr(place)]
 
 
 def level_for(graph: Graph) -> int:
@@ -160,13 +166,11 @@ def _lines(graph: Graph) -> Iterator[Line]:
         node = nodes[node_id]
         if node.op in ("input", "const"):
             continue
-        pattern = _of_node(nodes, node)
-        assert pattern is not None, "it is a scalar program"
-        number, places, rounding = pattern
-        args = node.args
-        yield Line(number, node_id, args if places is None else tuple([args[p] if p >= 0 else p for p in places]))
-        if rounding is not None:
-            yield Line(rounding, node_id, (node_id,))
+        steps = _of_node(nodes, node)
+        assert steps is not None, "it is a scalar program"
+        values = (*node.args, node_id)
+        for number, operands in steps:
+            yield Line(number, node_id, tuple([values[p] if p >= HERE else p for p in operands]))
 
 
 class Registers:

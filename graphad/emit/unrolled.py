@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphad.emit.instructions import HALT, TEST, WORDS, level_of
-from graphad.emit.tape import CONSTANTS, VALUES, pattern_of
+from graphad.emit.instructions import HALT, HERE, TEST, WORDS, level_of
+from graphad.emit.tape import CONSTANTS, VALUES, steps_of
 from graphad.ir.graph import Graph, Node, keep
 from graphad.ir.operation import lookup
 from graphad.ir.types import TensorType
@@ -139,16 +139,14 @@ class Unroller:
 
     def apply(self, op: str, args: Sequence[Ids], operands: tuple[str, ...], result: str) -> Ids:
         """An elementwise operation on operands of some dtypes."""
-        pattern = pattern_of(op, operands, result)
-        if pattern is None:
+        steps = steps_of(op, operands, result)
+        if steps is None:
             raise NotUnrolledError(op)
-        places = range(len(args)) if pattern.operands is None else pattern.operands
-        given = [args[p] if p >= 0 else self._own[p] for p in places]
         shapes = {a.shape for a in args if a.ndim}
         out = self.fresh(shapes.pop() if len(shapes) == 1 else np.broadcast_shapes(*shapes)) if shapes else self._next()
-        self._write(pattern.number, given, out)
-        if pattern.rounding is not None:
-            self._write(pattern.rounding, [out], out)
+        values = (*args, out)
+        for number, places in steps:
+            self._write(number, [values[p] if p >= HERE else self._own[p] for p in places], out)
         return out
 
     def _next(self) -> Ids:

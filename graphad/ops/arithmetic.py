@@ -55,7 +55,8 @@ elementwise(
 elementwise(
     "mul", Scalar("{0} * {1}"), np.multiply, (lambda a, b, y: b, lambda a, b, y: a), dtype=number_dtype, analytic=True
 )
-# What `passes.multiply_adds` makes of a sum with a product in loops; nobody else does.
+# What `passes.rounding` makes of a sum with a product in loops; nobody else does. Compiled code rounds once where the
+# processor can; the references round the product and the sum, as the interpreted tier does.
 elementwise(
     "mul_add",
     Scalar("{fma}({0}, {1}, {2})", ("fma",)),

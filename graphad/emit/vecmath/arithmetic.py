@@ -1,5 +1,5 @@
 # mypy: disable-error-code="no-any-return"
-"""Division with remainder and the larger and smaller of two numbers, as NumPy defines them."""
+"""Division with remainder and the larger and smaller of two numbers, as NumPy defines them; the multiply-add."""
 
 from __future__ import annotations
 
@@ -77,5 +77,9 @@ def minimum(x: float, y: float) -> float:
 
 @elementary_of_any
 def fma(x: float, y: float, z: float) -> float:
-    """x y + z of numbers of one type, with one rounding where the processor can."""
+    """x y + z of numbers of one type, rounded once where the processor has an instruction for it, else twice.
+
+    LLVM's `fmuladd`: on a processor without that instruction (x86-64 before 2013) the product rounds, and then the sum.
+    `llvm.fma` would round once everywhere, by a call of the C library for every number there.
+    """
     return _multiply_add(x, y, z)

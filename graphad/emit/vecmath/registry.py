@@ -134,6 +134,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
 `lgamma` and `digamma` are measured in units of 1 where the result is smaller than 1, near their zeros, and
 `logaddexp` in units of its larger operand; left of -20, `digamma` is the difference of two terms, in units of log |x|.
 `lgamma`, and angles beyond 2^44 (2^17 in float32), are the C library's.
+`fma` has the one rounding of an exact x y + z where the processor has an instruction for it.
 The others are exact, or rounded as NumPy rounds them; `polygamma` has a relative error of 1e-12.
 """
 

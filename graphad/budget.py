@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from math import inf
 from typing import Any, NamedTuple
 
 from graphad.ad import transform
@@ -282,7 +283,7 @@ def _point(settings: Settings, limit: int) -> CurvePoint:
     found = [(one, plan) for one in tried if (plan := one.fitting.planner.plan(limit)) is not None]
     if not found:
         least = min(one.fitting.planner.least.peak for one in tried)
-        return CurvePoint(limit, 0, 0, 0.0, (), (), f"at least {bytes_text(least)} are needed")
+        return CurvePoint(limit, 0, 0, inf, (), (), f"at least {bytes_text(least)} are needed")
 
     def again(one: Setting, plan: MemoryPlan) -> int:
         return one.fitting.flops + extra_flops(one.fitting.tasks, plan) - default.fitting.flops

@@ -219,7 +219,12 @@ def test_curves_without_compiling() -> None:
     assert third.peak <= 0.3 * curve.everything
     assert 0 < half.overhead <= third.overhead < 1.0
     assert none.peak == 0 < curve.least
+    assert none.overhead == np.inf
     assert "are needed" in none.method
+    text = str(curve).splitlines()
+    assert len(text) == 3 + len(curve.points)
+    assert text[-1].endswith(none.method)
+    assert f"<td>{none.method}</td>" in curve._repr_html_()
     single = ga.plan_memory(network(24), [0.5], wrt="w", bytes_per_element=2)
     assert 4 * single.everything == curve.everything
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from graphad.ir.views import view
 from graphad.plan.memory import MemoryPlan
 from graphad.plan.tasks import GraphTasks
 
@@ -93,7 +94,8 @@ class CurvePoint:
         budget: bytes asked for.
         peak: bytes that the plan takes; 0 where the budget can not be met.
         extra: floating-point operations of recomputation.
-        overhead: these as a part of what the derivative takes without recomputation.
+        overhead: these as a part of what the derivative takes without recomputation; infinite where the budget can not
+            be met.
         stored, recomputed: the forward values, as in `MemoryReport`.
         method: how the schedule was found; why there is none where the budget can not be met.
         sweeps: as in `MemoryReport`.
@@ -117,12 +119,20 @@ class MemoryCurve:
         everything: bytes without recomputation.
         least: the fewest bytes for which a schedule was found.
         flops: of the derivative without recomputation.
+
+    Printed, and in notebooks, it is a table.
     """
 
     everything: int
     least: int
     flops: int
     points: tuple[CurvePoint, ...]
+
+    def __str__(self) -> str:
+        return str(view("curve_text", self))
+
+    def _repr_html_(self) -> str:
+        return str(view("curve_html", self))
 
 
 def values(tasks: GraphTasks, plan: MemoryPlan) -> tuple[tuple[Value, ...], tuple[Value, ...]]:

@@ -6,10 +6,11 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from graphad.ir.graph import Graph
+from graphad.plan.budget import MemoryCurve
 from graphad.plan.modes import Plan
 from graphad.report.drawing import family, graph_drawing
 from graphad.report.groups import grouped, overview
-from graphad.report.sections import Section, plan_section
+from graphad.report.sections import Section, curve_section, plan_section
 from graphad.report.svg import svg
 
 if TYPE_CHECKING:
@@ -58,6 +59,12 @@ def plan_html(plan: Plan) -> str:
     table = f'{STYLE}<div class="graphad-table">{html_table(plan_section(plan))}</div>'
     coloured = plan.graph is not None and any(family(decision.choice) for decision in plan.segments)
     return table + (graph_html(plan.graph, plan) if coloured and plan.graph is not None else "")
+
+
+def curve_html(curve: MemoryCurve) -> str:
+    """The table of a trade-off curve."""
+    section = curve_section(curve)
+    return f'{STYLE}<div class="graphad-table"><p>{escape(section.title)}</p>{html_table(section)}</div>'
 
 
 def function_html(function: CompiledFunction) -> str:

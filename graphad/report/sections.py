@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from graphad.analysis.cost import graph_flops, typical_sizes
@@ -12,7 +13,7 @@ from graphad.ir.sizes import Extent
 from graphad.loops.memory import footprint
 from graphad.loops.schedule import schedule
 from graphad.loops.summary import Nest, summarize
-from graphad.plan.budget import SweepRecord, Timeline, Value
+from graphad.plan.budget import MemoryCurve, SweepRecord, Timeline, Value
 from graphad.plan.memory import bytes_text
 from graphad.plan.modes import Decision, Plan
 from graphad.report.timeline import scratch_arrays
@@ -167,6 +168,21 @@ def scratch_section(function: CompiledFunction) -> Section:
 
 TIMELINE = 24  # rows of the timeline
 BAR = 40  # characters of its longest bar
+
+
+def curve_section(curve: MemoryCurve) -> Section:
+    """What each budget costs."""
+    columns = ("budget", "peak", "of everything", "more flops", "stored", "recomputed", "found by")
+    rows = [
+        (
+            bytes_text(point.budget), bytes_text(point.peak), f"{point.peak / curve.everything:.1%}",
+            f"{point.overhead:.1%}", str(len(point.stored)), str(len(point.recomputed)), point.method,
+        )
+        if isfinite(point.overhead) else (bytes_text(point.budget), *[""] * 5, point.method)
+        for point in curve.points
+    ]  # fmt: skip
+    title = f"{bytes_text(curve.everything)} and {curve.flops:,} flops with everything stored"
+    return Section(title, columns, tuple(rows), columns[:-1])
 
 
 def memory_sections(function: CompiledFunction) -> list[Section]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from graphad.ir.graph import Graph
 from graphad.ir.views import VIEWS
+from graphad.plan.budget import MemoryCurve
 from graphad.plan.modes import Plan
 
 WIDTH = 100  # characters of a plan that is printed
@@ -45,4 +46,21 @@ def plan_text(plan: Plan) -> str:
     return section_text(plan_section(plan), WIDTH)
 
 
+def curve_text(curve: MemoryCurve) -> str:
+    """A trade-off curve as a table."""
+    from graphad.report.explain import section_text
+    from graphad.report.sections import curve_section
+
+    section = curve_section(curve)
+    return f"{section.title}\n{section_text(section, WIDTH)}"
+
+
+def curve_html(curve: MemoryCurve) -> str:
+    """A trade-off curve in a notebook."""
+    from graphad.report import markup
+
+    return markup.curve_html(curve)
+
+
 VIEWS.update(draw_graph=draw_graph, graph_html=graph_html, plan_html=plan_html, plan_text=plan_text)
+VIEWS.update(curve_html=curve_html, curve_text=curve_text)

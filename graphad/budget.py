@@ -61,6 +61,15 @@ class Setting(NamedTuple):
         """The floating-point operations that run with the schedules and a plan."""
         return self.fitting.flops + extra_flops(self.fitting.tasks, found.plan)
 
+    def method(self, plan: MemoryPlan, default: Setting) -> str:
+        """How the schedules, where they are not the default ones, and a plan were found."""
+        if self is default:
+            return plan.method
+        inside = any(isinstance(one, Checkpoint) for one in self.passes)
+        methods = ["schedules of loops"] * bool(self.choice.schedules) + ["plans inside loops"] * inside
+        only = plan is self.fitting.planner.everything
+        return ", ".join([*methods, *([plan.method] if not only or not methods else [])])
+
 
 class Nested:
     """One graph with the sweeps inside its loops decided, and the others chosen in several ways.
@@ -210,12 +219,7 @@ class Settings:
         extra = setting.flops_with(found) - default.flops
         price = extra / max(default.flops, 1)
         reason = f"{bytes_text(after.peak)} of {bytes_text(before.peak)} for {price:.1%} more flops"
-        method = found.plan.method
-        if setting is not self.default:
-            only = found.plan is fitting.planner.everything
-            inside = any(isinstance(one, Checkpoint) for one in setting.passes)
-            methods = ["schedules of loops"] * bool(setting.choice.schedules) + ["plans inside loops"] * inside
-            method = ", ".join([*methods, *([method] if not only or not methods else [])])
+        method = setting.method(found.plan, self.default)
         report = MemoryReport(
             limit, before, after, default.flops, extra, stored, again, method, reason,
             setting.choices.records(setting.choice),
@@ -293,4 +297,4 @@ def _point(settings: Settings, limit: int) -> CurvePoint:
     extra = again(one, plan)
     overhead = extra / max(default.fitting.flops, 1)
     sweeps = one.choices.records(one.choice)
-    return CurvePoint(limit, plan.peak, extra, overhead, stored, recomputed, plan.method, sweeps)
+    return CurvePoint(limit, plan.peak, extra, overhead, stored, recomputed, one.method(plan, default), sweeps)

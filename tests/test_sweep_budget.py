@@ -221,6 +221,7 @@ def test_curves_of_graphs_with_loops() -> None:
         assert point.sweeps[0].schedule[0] == "binomial"
         assert point.extra == point.sweeps[0].flops
     assert half.extra < little.extra
+    assert [point.method for point in (whole, half, little)] == ["everything stored", *["schedules of loops"] * 2]
     assert none.peak == 0 < curve.least < 1000
 
 

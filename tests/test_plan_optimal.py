@@ -6,13 +6,17 @@ import heapq
 import random
 import time
 
+import numpy as np
 import pytest
 
+import graphad as ga
 from graphad.plan.checkpoints import ChainPlanner
 from graphad.plan.evictions import Evictions
+from graphad.plan.exact_saving import AMOUNTS
 from graphad.plan.memory import Problem, Task, chain, simulate
 from graphad.plan.optimal import optimal_steps
 from graphad.plan.rematerialise import Exact, Rematerialisation
+from graphad.plan.saving import closure, savings
 from graphad.plan.stages import Staged
 from tests.test_plan_memory import UNIFORM, counted
 
@@ -159,3 +163,37 @@ def test_evictions_beyond_the_chain() -> None:
     peak, cost = counted(problem, steps)
     assert peak <= budget
     assert 5 * (cost - problem.cost) < simulate(problem, chained.steps(chained.levels)).cost - problem.cost
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_exact_savings_of_blocks(seed: int) -> None:
+    """Against every set of values that may be saved."""
+    draw = random.Random(seed)
+    operands = [sorted({draw.randrange(k) for _ in range(2)}) if k else [] for k in range(9)]
+    tasks = [Task(f"{k}", draw.randint(1, 9), draw.randint(1, 30), tuple(args)) for k, args in enumerate(operands)]
+    wanted = draw.sample(range(9), 5)
+    tasks.append(Task("back", 1, 1, tuple(sorted(wanted))))
+    problem = Problem(tuple(tasks), 9)
+    most = sum(tasks[t].bytes for t in wanted)
+    least = dict.fromkeys(range(most + 1), 10**9)
+    for number in range(2**9):
+        saved = {t for t in range(9) if number >> t & 1}
+        cost = sum(tasks[t].cost for t in closure(problem, wanted, saved, range(9)))
+        size = sum(tasks[t].bytes for t in saved)
+        for room in range(size, most + 1):
+            least[room] = min(least[room], cost)
+    found = savings(problem, range(9), wanted, exact=True)
+    for part in range(1, AMOUNTS + 1):
+        room = most * part // AMOUNTS
+        assert min(one.extra for one in found if one.bytes <= room) == least[room]
+
+
+def test_blocks_of_a_large_network_are_planned_exactly() -> None:
+    """Minimum cuts and the knapsack alone took 26.6 and 31.3 % more operations."""
+    g = ga.Graph("gated")
+    x, weights = g.input("x", shape=(512, 64)), [g.input(f"w{k}", shape=(64, 64)) for k in range(12)]
+    for w in weights:
+        x = x + np.tanh(np.tanh(x @ w) @ w) * ga.sigmoid(x @ w)
+    g.output("y", (x * x).sum())
+    curve = ga.plan_memory(g, [0.4, 0.3], wrt=[f"w{k}" for k in range(12)])
+    assert [point.overhead < most for point, most in zip(curve.points, (0.24, 0.3), strict=True)] == [True, True]

@@ -68,7 +68,7 @@ def profile(staged: Staged, s: int) -> Profile:
     through = Replay(staged, stage.entering)
     through.forward(s)
     passed = simulate(problem, through.steps, (), leaving)
-    found = savings(problem, stage.forward, stage.wanted, stage.entering | leaving)
+    found = savings(problem, stage.forward, stage.wanted, stage.entering | leaving, exact=True)
     options = [option.saved | leaving for option in found]
     choices = tuple(_choice(staged, s, saved, frozenset()) for saved in options)
     last = tuple(_choice(staged, s, saved, leaving) for saved in options)
@@ -106,11 +106,12 @@ class Table(NamedTuple):
 class ChainPlanner:
     """All schedules of a chain of stages, for every amount of memory up to some bytes."""
 
-    def __init__(self, staged: Staged, most: int) -> None:
+    def __init__(self, staged: Staged, most: int, known: dict[int, Profile] | None = None) -> None:
+        """`known` are profiles by the stages' signatures, which no amount of memory changes; new ones are put there."""
         self.staged = staged
         self.count = len(staged.stages)
         self.signatures = np.array(staged.signatures)
-        known: dict[int, Profile] = {}
+        known = {} if known is None else known
         for s, signature in enumerate(staged.signatures):
             if signature not in known:
                 known[signature] = profile(staged, s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from graphad.plan.checkpoints import ChainPlanner
+from graphad.plan.checkpoints import ChainPlanner, Profile
 from graphad.plan.evictions import Evictions
 from graphad.plan.memory import MemoryPlan, Problem, simulate
 from graphad.plan.optimal import WORK, optimal_steps
@@ -33,6 +33,7 @@ class Rematerialisation:
         self.problem = problem
         self.staged = Staged(problem, None if cuts is None else list(cuts))
         self._planner: tuple[int, ChainPlanner] | None = None
+        self._profiles: dict[int, Profile] = {}
 
     @cached_property
     def everything(self) -> MemoryPlan:
@@ -84,7 +85,7 @@ class Rematerialisation:
         """The checkpoints for every amount of memory up to a little more than a budget."""
         most = int(MARGIN * budget) - self.problem.held
         if self._planner is None or not most <= self._planner[0] <= 2 * most:
-            self._planner = most, ChainPlanner(self.staged, max(most, 1))
+            self._planner = most, ChainPlanner(self.staged, max(most, 1), self._profiles)
             self._planner[1].solve()
         return self._planner[1]
 

@@ -2,7 +2,8 @@
 
 With a set of tasks that must not run again, the least bytes to save are a minimum cut between these and what the
 backward tasks read. The dear tasks that run again are chosen by a knapsack: the most cost kept for the bytes. A task is
-dear if it is a call, or if it costs as much for its bytes as the cheapest call does.
+dear if it is a call, or if it costs as much for its bytes as the cheapest call does. In the parts of
+a chain, where few tasks stand, an integer program adds choices (`graphad.plan.exact_saving`).
 
 Reference: H. He, min-cut recomputation (TorchInductor's partitioner) and its memory budget, 2023 and 2024.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
+from graphad.plan.exact_saving import exact_choices
 from graphad.plan.memory import Problem
 
 LEVELS = 12
@@ -27,14 +29,16 @@ class Saving(NamedTuple):
 
 
 def savings(
-    problem: Problem, region: Collection[int], wanted: Collection[int], free: Collection[int] = ()
-) -> list[Saving]:
+    problem: Problem, region: Collection[int], wanted: Collection[int], free: Collection[int] = (), *,
+    exact: bool = False,
+) -> list[Saving]:  # fmt: skip
     """The good choices for some forward tasks, from saving all that is wanted to running all of them again.
 
     Arguments:
         region: the forward tasks that may be saved.
         wanted: those that backward tasks read.
         free: values that are there in any case.
+        exact: whether an integer program adds choices, where the tasks are few.
     """
     inside = [t for t in sorted(region) if t not in free]
     targets = [t for t in sorted(wanted) if t not in free]
@@ -46,6 +50,9 @@ def savings(
     candidates = [t for t in sorted(dear - forced) if t in cheap.saved or t in _needed(problem, inside, cheap)]
     for kept in knapsack({t: (problem.tasks[t].bytes, problem.tasks[t].cost) for t in candidates}):
         found.append(minimum_cut(problem, inside, targets, kept | forced))
+    if exact:
+        choices = exact_choices(problem, inside, targets, found[0].bytes, forced)
+        found += [_saving(problem, saved, inside, targets) for saved in choices]
     return _front(found)
 
 

@@ -18,6 +18,7 @@ from graphad.compile import CompiledFunction, Tier
 from graphad.emit.call import MISSING
 from graphad.errors import ArgumentError, DtypeError, GraphadError, IndexRangeError, ShapeError
 from graphad.ir.operation import FUNCTIONS, OPERATIONS
+from tests.concurrency import in_threads
 
 
 @pytest.fixture(scope="module", params=get_args(Tier))
@@ -368,11 +369,7 @@ def test_threads(weighted: CompiledFunction) -> None:
             if not same:
                 wrong.append(seed)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 4)
     assert wrong == []
 
 

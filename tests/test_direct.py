@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import graphad as ga
 from graphad.compile import compile_graph
 from graphad.emit.call import make_call
 from graphad.errors import ArgumentError, DtypeError, IndexRangeError, ShapeError
+from tests.concurrency import in_threads
 
 DTYPES = ("float64", "float32", "int64", "int32", "bool")
 
@@ -213,11 +213,7 @@ def test_threads_may_call_at_once() -> None:
             if not np.array_equal(SQUARE(x + number), (x + number) ** 2):
                 wrong.append(number)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 4)
     assert not wrong
 
 

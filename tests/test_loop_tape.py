@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from graphad.ir.graph import Graph
 from passes.pipeline import run_pipeline
 from passes.rounding import Rounding
 from passes.tapes import put_on_tapes
+from tests.concurrency import in_threads
 from tests.loop_graphs import CASES, body, decay, scan
 from tests.strategies import STEPS_WITH_INTEGERS, Case, cases
 
@@ -246,11 +246,7 @@ def test_one_loop_serves_several_threads() -> None:
             if not all(np.array_equal(a, b) for a, b in zip(got, expected[k], strict=True)):
                 wrong.append(k)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 4)
     assert not wrong
 
 

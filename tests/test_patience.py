@@ -14,10 +14,11 @@ import pytest
 
 import graphad as ga
 from graphad.compile import CompiledFunction
-from graphad.emit import cache, instructions, loop_memory, switching
+from graphad.emit import cache, instructions, loop_memory
 from graphad.errors import CacheError
 from graphad.ops import listening
 from graphad.ops.patience import OutOfTimeError, expect, until
+from tests.concurrency import compiler_busy
 
 NEVER = 1e9
 
@@ -130,18 +131,9 @@ def test_nobody_gives_up_while_the_compiler_is_busy() -> None:
     f = decay("busy")
     assert f._switch is not None
     f._switch.limit = 1e-9
-    entered, leave = threading.Event(), threading.Event()
-
-    def compile_long() -> None:
-        entered.set()
-        leave.wait(30.0)
-
-    thread = switching.in_background(compile_long, "graphad compiles something long")
-    entered.wait(30.0)
-    assert f(1.0, 0.5, np.ones(3))[0] == 0.125
-    assert f._switch.state == "compiling"  # by its own thread, since the call took longer than the limit
-    leave.set()
-    thread.join()
+    with compiler_busy():
+        assert f(1.0, 0.5, np.ones(3))[0] == 0.125
+        assert f._switch.state == "compiling"  # by its own thread, since the call took longer than the limit
 
 
 def test_a_callback_has_all_the_time_it_wants() -> None:

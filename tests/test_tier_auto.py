@@ -14,10 +14,11 @@ import pytest
 
 import graphad as ga
 from graphad.compile import CompiledFunction
-from graphad.emit import cache, instructions, interpreted, switching
+from graphad.emit import cache, instructions, interpreted
 from graphad.emit.stepwise import Stepwise
 from graphad.emit.switching import Switch, compile_seconds
 from graphad.errors import CacheError
+from tests.concurrency import compiler_busy, in_threads
 
 
 @pytest.fixture(autouse=True)
@@ -77,11 +78,7 @@ def test_it_switches_under_the_calls_of_many_threads() -> None:
                 wrong.append(seed)
             time.sleep(1e-4)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 3)
     assert wrong == []
     assert tier(f) == "compiled"
     assert f.__call__ is f._switch.call
@@ -132,19 +129,10 @@ def test_a_mark_without_code_is_no_hit() -> None:
 def test_nobody_waits_for_another_compilation() -> None:
     """Neither for its own code in the cache nor for anything else."""
     function("waiting").kernel  # noqa: B018
-    entered, leave = threading.Event(), threading.Event()
-
-    def compile_long() -> None:
-        entered.set()
-        leave.wait(30.0)
-
-    thread = switching.in_background(compile_long, "graphad compiles something long")
-    entered.wait(30.0)
-    f = function("waiting")
-    assert tier(f) == "interpreted"
-    assert right(f, np.arange(4.0))
-    leave.set()
-    thread.join()
+    with compiler_busy():
+        f = function("waiting")
+        assert tier(f) == "interpreted"
+        assert right(f, np.arange(4.0))
     assert tier(function("waiting")) == "compiled"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import threading
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from graphad.ir.operation import OPERATIONS, Op
 from graphad.ir.types import DTYPES, TensorType
 from graphad.testing.compiled import check_compiled
 from passes.pipeline import run_pipeline
+from tests.concurrency import in_threads
 from tests.strategies import STEPS_WITH_INTEGERS, Case, cases
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -376,9 +376,5 @@ def test_sizes_alternate_between_threads() -> None:
             if not (np.isclose(value, x @ x) and np.array_equal(gradient, 2.0 * x)):
                 wrong.append(seed)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 4)
     assert wrong == []

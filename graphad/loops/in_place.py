@@ -202,4 +202,3 @@ def _drop(body: list[Loop | Statement], statement: Statement) -> None:
             _drop(item.body, statement)
         if item is statement or (isinstance(item, Loop) and not item.body):
             body.remove(item)
-

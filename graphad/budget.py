@@ -27,7 +27,7 @@ from passes.base import Pass
 from passes.checkpoint import Checkpoint
 from passes.checkpoints import Checkpoints, extents_of
 from passes.executable import executable
-from passes.pipeline import DEFAULT, checkpoints_of, run_pipeline, simplified
+from passes.pipeline import DEFAULT, after_passes, checkpoints_of, simplified
 
 PARTS = 8  # halvings of a limit that the sweeps of loops are given
 INSIDE = (4, 32)  # parts of a limit that each sweep inside a loop is given
@@ -109,7 +109,7 @@ class Nested:
         return self._made(choice, (self.one, *self.rest))
 
     def _made(self, choice: Choice, rest: tuple[Pass, ...]) -> Setting:
-        fitting = Fitting(run_pipeline(self.graph, rest)[0], self.bytes_per_element)
+        fitting = Fitting(after_passes(self.graph, rest), self.bytes_per_element)
         return Setting(self.choices, choice, (*self.before, *rest), fitting)
 
     def exact(self, limit: int) -> Setting | None:
@@ -151,7 +151,7 @@ class Settings:
         found = checkpoints_of(passes)
         place = found[0] if found else len(passes)
         self.before, self.rest = tuple(passes[:place]), tuple(passes[place:])
-        self.graph = run_pipeline(graph, self.before)[0]
+        self.graph = after_passes(graph, self.before)
         self.usual = self._nested(None)
         self.default = self.usual.default
 

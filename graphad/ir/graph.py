@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from keyword import iskeyword
@@ -448,13 +448,13 @@ def _hidden(filename: str) -> bool:
     return started or (filename.startswith(HIDDEN) and not filename.startswith(DEMO))
 
 
-def keep(graph: Graph, ids: Iterable[int]) -> set[int]:
-    """The nodes that the given nodes need, themselves included."""
+def keep(graph: Graph, ids: Iterable[int], there: Container[int] = ()) -> set[int]:
+    """The nodes that the given nodes need, themselves included, beside those that are there."""
     needed: set[int] = set()
     stack = list(ids)
     while stack:
         node_id = stack.pop()
-        if node_id not in needed:
+        if node_id not in needed and node_id not in there:
             needed.add(node_id)
             stack.extend(graph.nodes[node_id].args)
     return needed

@@ -10,7 +10,7 @@ Reference: A. Griewank and A. Walther, Algorithm 799: Revolve, ACM TOMS 26 (2000
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import isqrt
 from typing import Any, NamedTuple
@@ -124,22 +124,10 @@ def step_flops(node: Node, stored: Sequence[int], bound: Mapping[str, int]) -> i
     the sweep makes again of what it reads.
     """
     step, body = step_of(node, bound), node.param("body")
-    again = _made_of(step, step.targets, stored)
+    again = keep(step.adjoint, step.targets, stored)
     known = _alike(step.adjoint, body)
-    besides = {i for i in _made_of(step, stored, ()) if i not in known}
+    besides = {i for i in keep(step.adjoint, stored) if i not in known}
     return sum(sizes.evaluate(node_flops(step.adjoint, i), bound) for i in (*sorted(again), *sorted(besides)))
-
-
-def _made_of(step: Step, wanted: Iterable[int], there: Sequence[int]) -> set[int]:
-    """The nodes that run so that some are there."""
-    found: set[int] = set()
-    stack = [i for i in wanted if i not in there]
-    while stack:
-        i = stack.pop()
-        if i not in found:
-            found.add(i)
-            stack.extend(a for a in step.adjoint.nodes[i].args if a not in there)
-    return found
 
 
 def _alike(adjoint: Graph, body: Graph) -> set[int]:

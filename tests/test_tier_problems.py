@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,12 @@ def test_the_first_derivative_comes_soon(name: str, tmp_path: Path, monkeypatch:
     problem = PROBLEMS[name]
     case = problem.small if name in ("black_scholes", "ba") else problem.cases[0]
     found = []
+    gc.collect()  # what earlier tests of the process left is not searched again and again
+    gc.freeze()
     for _ in range(4):
         graph, values = graph_and_arguments(problem, case)
         begun = time.process_time()
         derivative(problem, graph, "auto")(*values)
         found.append(time.process_time() - begun)
+    gc.unfreeze()
     assert min(found) < 0.1
